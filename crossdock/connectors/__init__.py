@@ -1,0 +1,60 @@
+"""M sources and N sinks: one module per system, one writer, one registry.
+
+Importing this package imports no cloud SDK; a connector's module is imported when a URL of it is opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crossdock.connectors.objects import (
+        GCSSink,
+        GCSSource,
+        LocalSink,
+        LocalSource,
+        MemorySink,
+        MemorySource,
+        ObjectSink,
+        ObjectSource,
+        S3Sink,
+        S3Source,
+        sink,
+        source,
+    )
+    from crossdock.connectors.registry import CONNECTORS, Connector, connector_for, open_store, split_url
+    from crossdock.connectors.strategy import TransferOptions
+    from crossdock.connectors.streams import ObjectStream, PlainStream, as_byte_stream
+
+_OBJECTS = (
+    "ObjectSource",
+    "ObjectSink",
+    "source",
+    "sink",
+    "S3Source",
+    "S3Sink",
+    "GCSSource",
+    "GCSSink",
+    "LocalSource",
+    "LocalSink",
+    "MemorySource",
+    "MemorySink",
+)
+_HOMES = {
+    **dict.fromkeys(_OBJECTS, "objects"),
+    **dict.fromkeys(("CONNECTORS", "Connector", "connector_for", "open_store", "split_url"), "registry"),
+    "TransferOptions": "strategy",
+    **dict.fromkeys(("ObjectStream", "PlainStream", "as_byte_stream"), "streams"),
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604 - the table above is the list
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'crossdock.connectors' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"crossdock.connectors.{home}"), name)
+    globals()[name] = value
+    return value

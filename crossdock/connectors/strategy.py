@@ -1,0 +1,106 @@
+"""How one object will be written: pure decisions on sizes and capabilities, no I/O.
+
+``TransferOptions`` are the knobs of every object sink; ``choose_method`` and ``choose_part_size`` are the decisions.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from crossdock.errors import UnsupportedError
+from crossdock.model import MIB, Verification
+from crossdock.options import format_size, option
+from crossdock.ports import Capabilities
+
+__all__ = ["Method", "TransferOptions", "choose_method", "choose_part_size"]
+
+STANDARD_PART_SIZE = 16 * MIB
+
+
+class Method(enum.Enum):
+    """The four ways of the one writer; the value is what the receipt says."""
+
+    COPY = "copy"  # inside the service
+    PUT = "put"  # one request
+    PARTS = "parts"  # pinned ranged reads into parallel parts
+    STREAM = "stream"  # in order, unknown length or a source that cannot be read by range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferOptions:
+    """How a sink moves bytes."""
+
+    part_size_bytes: int = option(
+        "Size of a part of a large object, and the largest object sent in one request.",
+        default=STANDARD_PART_SIZE,
+        unit="bytes",
+        env=("CROSSDOCK_PART_SIZE_BYTES",),
+        aliases=("part_size", "chunksize"),
+    )
+    part_concurrency: int = option(
+        "Parts of one object in flight at a time.", default=8, env=("CROSSDOCK_PART_CONCURRENCY",)
+    )
+    max_in_flight_bytes: int = option(
+        "Payload bytes this process holds at most.",
+        default=128 * MIB,
+        unit="bytes",
+        env=("CROSSDOCK_MAX_IN_FLIGHT_BYTES",),
+        aliases=("max_in_flight",),
+    )
+    verify: str = option(
+        "Level of verification asked for: auto (the highest that costs no request), v0, v1, v2 or v3 (read back).",
+        default="auto",
+        env=("CROSSDOCK_VERIFY",),
+    )
+
+    @property
+    def wanted(self) -> Verification | None:
+        """The level asked for, or ``None`` for whatever is free."""
+        return None if self.verify == "auto" else Verification[self.verify.upper()]
+
+
+def choose_method(
+    size: int | None, *, same_endpoint: bool, ranged: bool, sink: Capabilities, part_size_bytes: int
+) -> Method:
+    """Which of the four ways fits.
+
+    Args:
+        size: The object's size in bytes, if known.
+        same_endpoint: Source and sink are one service that can copy inside.
+        ranged: The source can be read by range, pinned to one version.
+        sink: What the destination can do.
+        part_size_bytes: The largest size worth one request.
+
+    Raises:
+        UnsupportedError: The destination cannot hold the object in any way.
+    """
+    if size is not None and size > sink.max_object_size:
+        raise UnsupportedError(
+            f"{format_size(size)} is over the destination's limit of {format_size(sink.max_object_size)} an object",
+            operation="put",
+        )
+    if same_endpoint and sink.server_side_copy:
+        return Method.COPY
+    if size is not None and size <= min(part_size_bytes, sink.max_put_size):
+        return Method.PUT
+    if not sink.multipart:
+        if size is not None and size <= sink.max_put_size:
+            return Method.PUT
+        raise UnsupportedError(
+            "the destination takes neither parts nor an object of this size", operation="put"
+        )
+    return Method.PARTS if size is not None and ranged else Method.STREAM
+
+
+def choose_part_size(size: int | None, preferred: int, sink: Capabilities) -> int:
+    """The size of every part but the last, in bytes, so that no upload passes the destination's count of parts.
+
+    Grows in whole MiB with the object. Without a known size it is the preferred one; the stream then grows nothing and
+    ends loudly at ``part_size * max_parts`` bytes.
+    """
+    part_size = min(max(preferred, sink.min_part_size), sink.max_part_size)
+    if size is not None and size > part_size * sink.max_parts:
+        exact = -(-size // sink.max_parts)
+        part_size = min(-(-exact // MIB) * MIB, sink.max_part_size)
+    return part_size

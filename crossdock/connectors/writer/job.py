@@ -1,0 +1,91 @@
+"""What one call of the writer works on, and the two commits every way of writing ends in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from crossdock.connectors import commits
+from crossdock.connectors.budget import Budget
+from crossdock.connectors.strategy import Method, TransferOptions
+from crossdock.model import (
+    NO_METADATA,
+    Condition,
+    Digests,
+    Metadata,
+    ObjectInfo,
+    Part,
+    Upload,
+)
+from crossdock.ports import Chunk, ObjectStore
+
+__all__ = ["Job", "Written", "complete", "described", "keepable", "put"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one call of ``write`` works on."""
+
+    store: ObjectStore
+    key: str
+    condition: Condition
+    options: TransferOptions
+    budget: Budget
+
+    @property
+    def place(self) -> str:
+        """The destination's URL."""
+        return f"{self.store.url}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What one way of writing came to: the source as read, the destination as it stands, our own digests."""
+
+    source: ObjectInfo
+    result: ObjectInfo
+    size: int
+    computed: Digests
+    method: Method
+    parts: int = 1
+    lost: tuple[str, ...] = ()
+
+
+def keepable(metadata: Metadata, store: ObjectStore) -> tuple[Metadata, tuple[str, ...]]:
+    """What the destination can carry, and the names of what it cannot."""
+    can = store.capabilities.metadata_fields
+    lost = tuple(name for name in metadata.present() if name.split(".", 1)[0] not in can)
+    if not lost:
+        return metadata, ()
+    system = {name: getattr(metadata, name) for name in Metadata.FIELDS if name in can}
+    return Metadata(**system, user=metadata.user if "user" in can else {}), lost
+
+
+def described(answer: ObjectInfo, listed: ObjectInfo, store: ObjectStore) -> ObjectInfo:
+    """The source as the read's answer tells it; asks once more where the answer carries no metadata."""
+    version = answer.version or listed.version
+    metadata = answer.metadata if answer.metadata is not None else listed.metadata
+    if metadata is None:
+        metadata = store.stat(listed.key, version=version).metadata or NO_METADATA
+    return replace(answer, version=version, metadata=metadata, digests=answer.digests.merged(listed.digests))
+
+
+def put(job: Job, data: Chunk, metadata: Metadata, computed: Digests) -> ObjectInfo:
+    """Commit in one request; see ``commits.commit``."""
+    return commits.commit(
+        lambda: job.store.put(job.key, data, metadata=metadata, digests=computed, condition=job.condition),
+        store=job.store,
+        key=job.key,
+        size=len(data),
+        digests=computed,
+    )
+
+
+def complete(job: Job, upload: Upload, parts: list[Part], size: int, computed: Digests) -> ObjectInfo:
+    """Commit an upload in parts; see ``commits.commit``."""
+    return commits.commit(
+        lambda: job.store.complete(upload, parts, size=size, digests=computed, condition=job.condition),
+        store=job.store,
+        key=job.key,
+        size=size,
+        digests=commits.with_parts(computed, parts),
+    )

@@ -1,0 +1,92 @@
+"""Large objects of known size: pinned ranged reads into parallel parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from crossdock.connectors import commits, evidence
+from crossdock.connectors.digests import COMBINABLE, Hasher, combine_parts
+from crossdock.connectors.strategy import Method, choose_part_size
+from crossdock.connectors.streams import ObjectStream
+from crossdock.connectors.writer.job import Job, Written, complete, described, keepable
+from crossdock.connectors.writer.parts import PartsInFlight, part_digests
+from crossdock.errors import ConnectionLostError
+from crossdock.model import (
+    NO_METADATA,
+    ByteRange,
+    ObjectInfo,
+    Part,
+)
+from crossdock.ports import Chunk, ObjectReader
+
+__all__ = ["put_ranges"]
+
+
+def put_ranges(stream: ObjectStream, listed: ObjectInfo, job: Job) -> Written:
+    """Ranged reads pinned to one version, into parts, in parallel; complete only if every digest agrees."""
+    size = listed.size or 0
+    sink = job.store.capabilities
+    part_size = choose_part_size(size, job.options.part_size_bytes, sink)
+    ranges = [*ByteRange(0, size).split(part_size)]
+    first = stream.store.read(stream.key, ranges[0], version=listed.version)
+    unread = [first]  # its answer tells version and metadata; its bytes are the first part's
+    source = described(first.info, listed, stream.store)
+    names = part_digests(source, sink)
+    whole = Hasher(names - COMBINABLE)
+    metadata, lost = keepable(source.metadata or NO_METADATA, job.store)
+    upload = job.store.begin(job.key, part_size_bytes=part_size, metadata=metadata, size=size)
+    parts = PartsInFlight(job, upload)
+
+    def one(number: int, byte_range: ByteRange) -> Part:
+        reader = (
+            unread.pop() if number == 1 else stream.store.read(stream.key, byte_range, version=source.version)
+        )
+        data = _read_range(reader, stream, byte_range)
+        hasher = Hasher(names & COMBINABLE)
+        hasher.update(data)
+        if whole.names:
+            parts.order.step(number, lambda: whole.update(data))
+        part = job.store.put_part(upload, number, data, digests=hasher.digests())
+        return replace(part, digests=hasher.digests().merged(part.digests))
+
+    try:
+        for number, byte_range in enumerate(ranges, start=1):
+            if parts.failed:
+                break
+            parts.submit(lambda n=number, r=byte_range: one(n, r), len(byte_range))  # type: ignore[misc]
+        done = parts.collect()
+        computed = combine_parts(done).merged(whole.digests())
+        source = evidence.check_source(source, computed, stream.store)
+        result = complete(job, upload, done, size, computed)
+    except BaseException as error:
+        parts.close()
+        for reader in unread:
+            reader.close()
+        commits.abort_unless_unknown(job.store, upload, error)
+        raise
+    parts.close()
+    return Written(
+        source=source,
+        result=result,
+        size=size,
+        computed=computed,
+        method=Method.PARTS,
+        parts=len(done),
+        lost=lost,
+    )
+
+
+def _read_range(reader: ObjectReader, stream: ObjectStream, byte_range: ByteRange) -> Chunk:
+    """Exactly one range, in memory."""
+    try:
+        data = reader.read_all()
+    finally:
+        reader.close()
+    if len(data) != len(byte_range):
+        raise ConnectionLostError(
+            f"{len(data)} of {len(byte_range)} bytes arrived",
+            operation="read",
+            where=stream.store.url,
+            key=stream.key,
+        )
+    return data
