@@ -1,0 +1,79 @@
+"""``python -m benchmarks [NAME ...]``: every figure the documents quote, measured here and now.
+
+Each benchmark runs crossdock and the alternative in turn on the same servers and prints medians and their ratio.
+These figures say how the two compare on one machine, not how fast either is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.measure import Figures, run, side_by_side
+from benchmarks.servers import fill, pair, rclone
+
+ROUNDS = 3
+
+
+def _compare(title: str, count: int, size: int) -> None:
+    """The same copy S3 -> GCS by crossdock and by rclone, each round into fresh buckets."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fill(Path(scratch) / "src", count, size)
+        with pair(Path(scratch)) as servers:
+            ours: list[Figures] = []
+            theirs: list[Figures] = []
+            for number in range(ROUNDS):
+                for bucket in (f"ours-{number}", f"theirs-{number}"):
+                    servers.make_bucket(bucket)
+                run_dir = Path(scratch) / f"run-{number}"
+                command = [
+                    "crossdock",
+                    "cp",
+                    "s3://src/",
+                    f"gs://ours-{number}/",
+                    "-q",
+                    "--run-dir",
+                    str(run_dir),
+                ]
+                ours.append(run([sys.executable, "-m", *command], servers.env))
+                theirs.append(run([rclone(), "copy", "src:src", f"dst:theirs-{number}", "-q"], servers.env))
+            print(side_by_side(title, ours, theirs, "rclone"), flush=True)
+
+
+def small() -> None:
+    """10,000 objects of 4 KiB."""
+    _compare("10,000 x 4 KiB, S3 -> GCS", 10_000, 4096)
+
+
+def large() -> None:
+    """One object of 2 GiB: throughput and peak memory of one process."""
+    _compare("1 x 2 GiB, S3 -> GCS", 1, 2**31)
+
+
+def startup() -> None:
+    """What ``--help`` costs."""
+    command = [sys.executable, "-m", "crossdock", "--help"]
+    ours = [run(command, {}) for _ in range(5)]
+    bare = [run([sys.executable, "-c", "pass"], {}) for _ in range(5)]
+    print(side_by_side("crossdock --help beside an empty python", ours, bare, "python"), flush=True)
+
+
+def main(names: list[str]) -> None:
+    """Run the named benchmarks, or all."""
+    known: dict[str, Callable[[], None]] = {"startup": startup, "small": small, "large": large}
+    if unknown := set(names) - set(known):
+        sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    print(
+        subprocess.run([rclone(), "version"], capture_output=True, text=True, check=True).stdout.splitlines()[
+            0
+        ]
+    )
+    for name in names or known:
+        known[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
