@@ -6,25 +6,15 @@ objects; another process sees an empty bucket of that name. Every capability is 
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import threading
 import uuid
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from crossdock.connectors.digests import digest_of
-from crossdock.errors import (
-    ConfigError,
-    IntegrityError,
-    NotFoundError,
-    PreconditionError,
-    RangeError,
-    UnsupportedError,
-)
+from crossdock.connectors.memory_bucket import StoredObject, bucket_named, next_generation
+from crossdock.errors import ConfigError, IntegrityError, RangeError, UnsupportedError
 from crossdock.model import (
     ANY,
     MIB,
@@ -67,38 +57,6 @@ class MemoryOptions:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
-    info: ObjectInfo
-    data: bytes
-
-
-@dataclass(slots=True)
-class _Pending:
-    upload: Upload
-    parts: dict[int, tuple[Part, bytes]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """Objects and open uploads under one lock; ``names`` keeps the keys' UTF-8 bytes sorted."""
-
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    objects: dict[str, _Object] = field(default_factory=dict)
-    names: list[bytes] = field(default_factory=list)
-    uploads: dict[str, _Pending] = field(default_factory=dict)
-
-
-_buckets: dict[str, _Bucket] = {}
-_buckets_lock = threading.Lock()
-_generations = itertools.count(1)
-
-
-def _bucket(name: str) -> _Bucket:
-    with _buckets_lock:
-        return _buckets.setdefault(name, _Bucket())
-
-
 class MemoryStore:
     """One bucket of objects in this process's memory.
 
@@ -107,7 +65,7 @@ class MemoryStore:
     no call fails for a passing reason.
     """
 
-    def __init__(self, bucket: str, options: MemoryOptions = MemoryOptions()) -> None:  # noqa: B008 - frozen
+    def __init__(self, bucket: str, options: MemoryOptions = MemoryOptions()) -> None:
         self.bucket = bucket
         self.options = options
 
@@ -156,30 +114,25 @@ class MemoryStore:
 
     def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[Sequence[ObjectInfo]]:
         """See the port; each page is the state at the moment it is asked for."""
-        bucket, first = _bucket(self.bucket), prefix.encode()
-        last = None if start_after is None else start_after.encode()
-        while True:
-            with bucket.lock:
-                start = bisect_left(bucket.names, first)
-                if last is not None:
-                    start = max(start, bisect_right(bucket.names, last))
-                names = bucket.names[start : start + self.options.page_size]
-                page = [bucket.objects[name.decode()].info for name in names if name.startswith(first)]
-            if page:
-                yield page
-            if len(page) < self.options.page_size:
+        bucket, size = bucket_named(self.bucket), self.options.page_size
+        after = None if start_after is None else start_after.encode(errors="surrogatepass")
+        while page := bucket.page(prefix.encode(errors="surrogatepass"), after, size):
+            yield page
+            if len(page) < size:
                 return
-            last = names[-1]
+            after = page[-1].key.encode()
 
     def stat(self, key: str, *, version: Version = NO_VERSION) -> ObjectInfo:
         """See the port."""
-        return self._object("stat", key, version).info
+        self._demand_key("stat", key)
+        return bucket_named(self.bucket).find("stat", key, version).info
 
     def read(
         self, key: str, byte_range: ByteRange | None = None, *, version: Version = NO_VERSION
     ) -> ObjectReader:
         """See the port; the reader keeps the bytes of its version even if the object is replaced or deleted."""
-        found = self._object("read", key, version)
+        self._demand_key("read", key)
+        found = bucket_named(self.bucket).find("read", key, version)
         view = memoryview(found.data)
         if byte_range is not None:
             if byte_range.start >= len(view):
@@ -202,14 +155,11 @@ class MemoryStore:
         condition: Condition = ANY,
     ) -> ObjectInfo:
         """See the port; takes a copy of ``data``."""
-        self._demand_key("put", key)
         body = bytes(data)
+        self._demand_key("put", key, len(body))
         self._compare("put", key, body, digests)
-        made = self._made(key, body, metadata)
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            self._demand_state(bucket, "put", key, condition)
-            _publish(bucket, made)
+        made = _made(key, body, metadata)
+        bucket_named(self.bucket).publish("put", made, condition)
         return made.info
 
     def begin(
@@ -235,9 +185,7 @@ class MemoryStore:
             metadata=_own(metadata),
             begun=datetime.now(UTC),
         )
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            bucket.uploads[upload.id] = _Pending(upload)
+        bucket_named(self.bucket).open_upload(upload)
         return upload
 
     def put_part(self, upload: Upload, number: int, data: Chunk, *, digests: Digests = NO_DIGESTS) -> Part:
@@ -260,9 +208,7 @@ class MemoryStore:
         self._compare("put part", upload.key, body, digests)
         known = digest_of(body, PUBLISHED)
         part = Part(number=number, size=len(body), etag=(known.md5 or b"").hex(), digests=known)
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            self._pending(bucket, "put part", upload).parts[number] = (part, body)
+        bucket_named(self.bucket).keep_part(upload, part, body)
         return part
 
     def complete(
@@ -275,39 +221,25 @@ class MemoryStore:
         condition: Condition = ANY,
     ) -> ObjectInfo:
         """See the port; takes the object's size in memory once more while it joins the parts."""
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            pending = self._pending(bucket, "complete", upload)
-            chosen = [self._chosen(pending, part, number) for number, part in enumerate(parts, start=1)]
-        if any(len(piece) != upload.part_size_bytes for piece in chosen[:-1]):
+        bucket = bucket_named(self.bucket)
+        bodies = bucket.chosen(upload, parts)
+        if any(len(body) != upload.part_size_bytes for body in bodies[:-1]):
             raise self._wrong("complete", upload.key, "a part before the last is shorter than the part size")
-        body = b"".join(chosen)
-        if len(body) != size:
-            raise self._wrong("complete", upload.key, f"the parts have {len(body)} bytes, not {size}")
-        self._compare("complete", upload.key, body, digests)
-        made = self._made(upload.key, body, pending.upload.metadata)
-        with bucket.lock:
-            self._pending(bucket, "complete", upload)  # an abort may have come in between
-            self._demand_state(bucket, "complete", upload.key, condition)
-            del bucket.uploads[upload.id]
-            _publish(bucket, made)
+        whole = b"".join(bodies)
+        if len(whole) != size:
+            raise self._wrong("complete", upload.key, f"the parts have {len(whole)} bytes, not {size}")
+        self._compare("complete", upload.key, whole, digests)
+        made = _made(upload.key, whole, upload.metadata)
+        bucket.publish("complete", made, condition, upload)
         return made.info
 
     def abort(self, upload: Upload) -> None:
         """See the port."""
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            bucket.uploads.pop(upload.id, None)
+        bucket_named(self.bucket).forget_upload(upload)
 
     def list_uploads(self, prefix: str = "") -> Iterator[Upload]:
         """See the port; by key, as they are at the moment of the call."""
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            uploads = [pending.upload for pending in bucket.uploads.values()]
-        yield from sorted(
-            (upload for upload in uploads if upload.key.startswith(prefix)),
-            key=lambda upload: (upload.key.encode(), upload.id),
-        )
+        yield from bucket_named(self.bucket).uploads(prefix)
 
     def copy(
         self,
@@ -330,12 +262,9 @@ class MemoryStore:
         if scheme != "memory":
             raise UnsupportedError(f"{source} is not in memory", operation="copy", where=self.url, key=key)
         self._demand_key("copy", key)
-        found = MemoryStore(name)._object("copy", source_key, info.version)
-        made = self._made(key, found.data, metadata)
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            self._demand_state(bucket, "copy", key, condition)
-            _publish(bucket, made)
+        found = bucket_named(name).find("copy", source_key, info.version)
+        made = _made(key, found.data, metadata)
+        bucket_named(self.bucket).publish("copy", made, condition)
         return made.info
 
     def delete(self, key: str, *, version: Version = NO_VERSION) -> None:
@@ -344,57 +273,13 @@ class MemoryStore:
         Raises:
             PreconditionError: ``version`` is not what is there.
         """
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            if key not in bucket.objects:
-                return
-            self._object("delete", key, version)
-            del bucket.objects[key]
-            del bucket.names[bisect_left(bucket.names, key.encode())]
-
-    def _object(self, operation: str, key: str, version: Version) -> _Object:
-        bucket = _bucket(self.bucket)
-        with bucket.lock:
-            found = bucket.objects.get(key)
-        if found is None:
-            raise NotFoundError("there is no such object", operation=operation, where=self.url, key=key)
-        if not _is_version(found.info.version, version):
-            raise PreconditionError(
-                "the object was replaced since it was observed", operation=operation, where=self.url, key=key
-            )
-        return found
-
-    def _pending(self, bucket: _Bucket, operation: str, upload: Upload) -> _Pending:
-        pending = bucket.uploads.get(upload.id)
-        if pending is None:
-            raise NotFoundError("the upload is gone", operation=operation, where=self.url, key=upload.key)
-        return pending
-
-    def _chosen(self, pending: _Pending, part: Part, number: int) -> bytes:
-        held = pending.parts.get(part.number)
-        if part.number != number or held is None or held[0].etag != part.etag or held[0].size != part.size:
-            raise self._wrong(
-                "complete", pending.upload.key, f"part {number} is not the one that was acknowledged"
-            )
-        return held[1]
+        self._demand_key("delete", key)
+        bucket_named(self.bucket).discard(key, version)
 
     def _demand_key(self, operation: str, key: str, size: int | None = None) -> None:
         refusal = self.refusal(key, size)
         if refusal is not None:
             raise UnsupportedError(refusal, operation=operation, where=self.url, key=key)
-
-    def _demand_state(self, bucket: _Bucket, operation: str, key: str, condition: Condition) -> None:
-        """Compare what is there with what the condition demands; the caller holds the lock."""
-        found = bucket.objects.get(key)
-        if condition.absent and found is not None:
-            raise PreconditionError("the object exists already", operation=operation, where=self.url, key=key)
-        if condition.version and (found is None or not _is_version(found.info.version, condition.version)):
-            raise PreconditionError(
-                "the destination is not the version that was observed",
-                operation=operation,
-                where=self.url,
-                key=key,
-            )
 
     def _compare(self, operation: str, key: str, body: bytes, digests: Digests) -> None:
         differs = digest_of(body, digests.as_dict()).conflict(digests)
@@ -403,19 +288,6 @@ class MemoryStore:
 
     def _wrong(self, operation: str, key: str, cause: str) -> IntegrityError:
         return IntegrityError(cause, operation=operation, where=self.url, key=key)
-
-    def _made(self, key: str, body: bytes, metadata: Metadata) -> _Object:
-        info = ObjectInfo(
-            key=key,
-            size=len(body),
-            version=Version(
-                etag=hashlib.md5(body, usedforsecurity=False).hexdigest(), generation=str(next(_generations))
-            ),
-            digests=digest_of(body, PUBLISHED),
-            metadata=_own(metadata),
-            modified=datetime.now(UTC),
-        )
-        return _Object(info, body)
 
 
 class _MemoryReader:
@@ -430,22 +302,24 @@ class _MemoryReader:
             yield self._view[start : start + CHUNK_SIZE_BYTES]
 
     def read_all(self) -> Chunk:
+        """All of it, without a copy."""
         return self._view
 
     def close(self) -> None:
         """Nothing to give back."""
 
 
-def _publish(bucket: _Bucket, made: _Object) -> None:
-    """Make an object visible; the caller holds the lock."""
-    if made.info.key not in bucket.objects:
-        insort(bucket.names, made.info.key.encode())
-    bucket.objects[made.info.key] = made
-
-
-def _is_version(actual: Version, demanded: Version) -> bool:
-    """Whether every part of the demanded version is the actual one's."""
-    return demanded.etag in (None, actual.etag) and demanded.generation in (None, actual.generation)
+def _made(key: str, body: bytes, metadata: Metadata) -> StoredObject:
+    digests = digest_of(body, PUBLISHED)
+    info = ObjectInfo(
+        key=key,
+        size=len(body),
+        version=Version(etag=(digests.md5 or b"").hex(), generation=next_generation()),
+        digests=digests,
+        metadata=_own(metadata),
+        modified=datetime.now(UTC),
+    )
+    return StoredObject(info, body)
 
 
 def _own(metadata: Metadata) -> Metadata:

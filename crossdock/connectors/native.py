@@ -9,29 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import obstore
-from obstore import exceptions as vendor
 from obstore.store import GCSStore, S3Store
 
-from crossdock.connectors.service_errors import error_of
-from crossdock.errors import (
-    ConfigError,
-    ConnectionLostError,
-    CredentialsError,
-    CrossdockError,
-    DeniedError,
-    IntegrityError,
-    PreconditionError,
-    RangeError,
-    Retry,
-    StalledError,
-    UnexpectedError,
-    UnsupportedError,
-)
+from crossdock.connectors.native_errors import EngineRefusedError, translated
+from crossdock.errors import ConnectionLostError, UnexpectedError
 from crossdock.model import (
     ANY,
     MIB,
@@ -82,16 +67,6 @@ _ATTRIBUTES = {
 _SYSTEM_NAMES = frozenset({*(name.lower() for name in _ATTRIBUTES), "storage-class"})
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&^_.+-]+")
 _PLAIN = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*|")
-
-
-class EngineRefusedError(UnsupportedError):
-    """obstore cannot take an answer that may be a good one: ask again on the SDK's route.
-
-    ``reason`` is ``range`` (the server answered a range with the whole object) or ``headers`` (no length, or a value
-    that is not UTF-8).
-    """
-
-    reason: str = ""
 
 
 def addressable(key: str) -> bool:
@@ -151,14 +126,14 @@ def unquoted(etag: str | None) -> str | None:
 
 
 def metadata_of(attributes: Mapping[str, str]) -> Metadata:
-    """obstore's attributes as metadata: header names are capitalised, user names are not."""
+    """Attributes of obstore as metadata: header names are capitalised, user names are not."""
     system = {field: attributes[name] for name, field in _ATTRIBUTES.items() if name in attributes}
     user = {
         name: value
         for name, value in attributes.items()
         if name not in _ATTRIBUTES and name != "Storage-Class"
     }
-    return Metadata(**system, user=dict(sorted(user.items())))  # type: ignore[arg-type]
+    return Metadata(**system, user=dict(sorted(user.items())))
 
 
 def attributes_of(metadata: Metadata) -> dict[str, str]:
@@ -305,114 +280,5 @@ def _version(etag: str | None, generation: str | None, pin: Pin) -> Version:
 
 
 def _modified(when: datetime) -> datetime | None:
-    """obstore gives the epoch when the answer had no Last-Modified."""
+    """Obstore gives the epoch when the answer had no Last-Modified."""
     return when if when.timestamp() > 0 else None
-
-
-@contextmanager
-def translated(operation: str, where: str, key: str | None = None) -> Iterator[None]:
-    """Turn what obstore raises into ours; the vendor's error is the ``__cause__``."""
-    try:
-        yield
-    except (vendor.BaseError, FileNotFoundError, ValueError) as error:
-        if isinstance(error, CrossdockError):
-            raise
-        raise _ours(error, operation=operation, where=where, key=key) from error
-    except BaseException as error:
-        if (
-            type(error).__name__ != "PanicException"
-        ):  # Rust panics are BaseExceptions of a module nobody can import
-            raise
-        raise UnexpectedError(
-            f"obstore panicked: {error}", operation=operation, where=where, key=key
-        ) from error
-
-
-_STATUS = re.compile(r"status code: (\d{3})[^:]*:? ?(.*)", re.DOTALL)
-
-
-def _ours(error: Exception, **place: Any) -> CrossdockError:
-    """By status and code where there was an answer; otherwise by obstore's class, then by how the connection failed."""
-    head, _, debug = str(error).partition("\n\nDebug source:")
-    answered = _STATUS.search(head)
-    if answered is not None:
-        if isinstance(error, vendor.AlreadyExistsError):  # create mode: 409 and 412 alike
-            return PreconditionError("there is an object already", **place)
-        return error_of(int(answered[1]), answered[2], **place)
-    kind, hint = _by_class(error)
-    if kind is not None:
-        return kind(head, hint=hint, **place)
-    return _unanswered(head, debug, place)
-
-
-def _by_class(error: Exception) -> tuple[type[CrossdockError] | None, str]:
-    if isinstance(error, vendor.UnauthenticatedError):
-        return CredentialsError, "check the credentials: they could not be resolved or renewed"
-    if isinstance(error, vendor.PermissionDeniedError):
-        return DeniedError, ""
-    if isinstance(error, vendor.PreconditionError | vendor.AlreadyExistsError | vendor.NotModifiedError):
-        return PreconditionError, ""
-    if isinstance(error, vendor.InvalidPathError) or "Could not parse path" in str(error):
-        return UnsupportedError, "the engine cannot address this key"
-    if isinstance(error, vendor.NotSupportedError):
-        return UnsupportedError, ""
-    return None, ""
-
-
-# Which words of obstore's text mean what, in this order: there are no classes for these.
-_REFUSED = {
-    "NotPartial": "range",
-    "non-partial response": "range",
-    "InvalidMetadata": "headers",
-    "MissingContentLength": "headers",
-    "MissingEtag": "headers",
-    "ContentEncoding": "headers",
-}
-_TLS = (
-    "certificate",
-    "CorruptMessage",
-    "InvalidMessage",
-    "HandshakeFailure",
-    "InvalidContentType",
-    "tls handshake",
-)
-
-
-def _unanswered(head: str, debug: str, place: dict[str, Any]) -> CrossdockError:
-    """No status: the connection failed, or obstore did not like the answer."""
-    text = head + debug
-    for word, reason in _REFUSED.items():
-        if word in text:
-            refused = EngineRefusedError(head, **place)
-            refused.reason = reason
-            return refused
-    if "redirect without LOCATION" in head:
-        return ConfigError(
-            "the bucket is in another region", hint="set the option region to the bucket's own", **place
-        )
-    if "kind: Timeout" in debug:
-        return StalledError("no progress within the timeout", hint="see no_progress_timeout_s", **place)
-    if any(word in debug for word in _TLS):
-        return ConnectionLostError(
-            f"the TLS connection was refused ({_innermost(debug)})",
-            hint="check the endpoint and the certificates it is trusted by",
-            retry=Retry.NEVER,
-            **place,
-        )
-    if "kind: Connect" in debug:
-        return ConnectionLostError(
-            f"cannot connect ({_innermost(debug)})", hint="check endpoint_url and the network", **place
-        )
-    if "HTTP error" in head or "kind: Interrupted" in debug:
-        return ConnectionLostError(f"the connection broke ({_innermost(debug) or head})", **place)
-    if "InvalidRange" in text or "StartTooLarge" in text:
-        return RangeError("the range starts after the last byte", **place)
-    if "UnexpectedRange" in text:
-        return IntegrityError(f"the server answered another range: {head}", **place)
-    return UnexpectedError(head, **place)
-
-
-def _innermost(debug: str) -> str:
-    """The last quoted text of a debug print: ``Connection refused``, ``failed to lookup address``, ..."""
-    found = re.findall(r'"((?:[^"\\]|\\.)*)"', debug)
-    return str(found[-1]) if found else ""

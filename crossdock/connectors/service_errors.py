@@ -131,7 +131,7 @@ def error_of(
     ):
         return _wrong_region(cause, body, region, place)
     if code and "checksum" in f"{code} {message}".lower() and status == 400:
-        kind, hint = _INTEGRITY
+        kind, hint = _BAD_CHECKSUM
     else:
         kind, hint = (
             _BY_CODE.get(code) or _BY_STATUS.get(status) or (_LATER if status >= 500 else (StorageError, ""))
@@ -144,6 +144,12 @@ def error_of(
         cause = "there is no such object"
     retry = Retry.LATER if kind is StorageError and status == 200 else None
     return kind(cause, hint=hint, retry=retry, retry_after_s=retry_after_s(retry_after), **place)
+
+
+def _kind_of(status: int, code: str, message: str) -> tuple[type[CrossdockError], str]:
+    if status == 400 and code and "checksum" in f"{code} {message}".lower():
+        return _INTEGRITY
+    return _BY_CODE.get(code) or _BY_STATUS.get(status) or (_LATER if status >= 500 else (StorageError, ""))
 
 
 def _wrong_region(cause: str, body: str, region: str | None, place: dict[str, Any]) -> CrossdockError:

@@ -64,9 +64,11 @@ def described(answer: ObjectInfo, listed: ObjectInfo, store: ObjectStore) -> Obj
     """The source as the read's answer tells it; asks once more where the answer carries no metadata."""
     version = answer.version or listed.version
     metadata = answer.metadata if answer.metadata is not None else listed.metadata
+    digests = answer.digests.merged(listed.digests)
     if metadata is None:
-        metadata = store.stat(listed.key, version=version).metadata or NO_METADATA
-    return replace(answer, version=version, metadata=metadata, digests=answer.digests.merged(listed.digests))
+        asked = store.stat(listed.key, version=version)
+        metadata, digests = asked.metadata or NO_METADATA, asked.digests.merged(digests)
+    return replace(answer, version=version, metadata=metadata, digests=digests)
 
 
 def put(job: Job, data: Chunk, metadata: Metadata, computed: Digests) -> ObjectInfo:

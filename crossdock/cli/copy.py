@@ -1,0 +1,98 @@
+"""``crossdock cp``: move what is below one URL to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from crossdock.cli.ending import end_with
+from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
+from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.output import json_line, line, visible
+from crossdock.cli.progress import progress
+from crossdock.cli.runners import Where, runner_flags
+
+__all__ = ["cp"]
+
+
+@click.command(
+    cls=GroupedCommand,
+    epilog=examples(
+        "crossdock cp s3://landing/2024/ gs://archive/2024/",
+        "crossdock cp s3://landing/ gs://archive/ --include '**.csv' --exclude 'tmp/**' --dry-run",
+        "crossdock cp ./exports/ s3://landing/ --sink-option profile=work --workers 4",
+        "crossdock cp s3://landing/ gs://archive/ --json > outcomes.jsonl",
+    ),
+)
+@click.argument("src")
+@click.argument("dst")
+@options_flag("--source-option", help="An option of the source, such as endpoint_url, key, profile.")
+@options_flag("--sink-option", help="An option of the destination, or of the transfer, such as part_size_bytes.")
+@click.option(
+    "--include",
+    cls=Flag,
+    group="What is copied",
+    multiple=True,
+    metavar="GLOB",
+    help="Only keys that match; may be repeated. * stays within a segment, ** does not.",
+)
+@click.option(
+    "--exclude",
+    cls=Flag,
+    group="What is copied",
+    multiple=True,
+    metavar="GLOB",
+    help="Not keys that match; wins over --include, in whatever order they are given.",
+)
+@click.option(
+    "--overwrite",
+    cls=Flag,
+    group="What is copied",
+    type=click.Choice(["if-different", "always", "never"]),
+    default="if-different",
+    show_default=True,
+    help="What to do where the destination has an object already.",
+)
+@click.option(
+    "-n",
+    "--dry-run",
+    cls=Flag,
+    group="How",
+    is_flag=True,
+    help="Say what would be done, and do nothing. With --json one line for each object.",
+)
+@click.option(
+    "--verify",
+    cls=Flag,
+    group="How",
+    type=click.Choice(["v0", "v1", "v2", "v3"], case_sensitive=False),
+    help="Level of verification to reach; by default the highest that costs no extra request. v3 reads back.",
+)
+@click.option(
+    "--concurrency",
+    cls=Flag,
+    group="How",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Objects at a time, in each process.",
+)
+@runner_flags
+@click.option(
+    "--run-dir",
+    cls=Flag,
+    group="Where it runs",
+    metavar="URL",
+    help="Where to keep manifest, ledger and report; by default in the user's state directory.",
+)
+@json_flag("stdout has one JSON object a line: each failure, at last the summary.")
+@verbosity_flags
+def cp(src: str, dst: str, *, where: Where, dry_run: bool, quiet: bool, as_json: bool, **how: Any) -> None:
+    """Copy the objects below SRC to DST, prove each, and leave a record that can be resumed.
+
+    A source that is a prefix copies its contents; the key below the prefix is kept. What is at the destination already, unchanged, is not
+    sent again. Interrupted, killed or failed: the same command goes on from there.
+    """
+    import crossdock as xd
+
+    print((src, dst, where, dry_run, quiet, as_json, how, xd))

@@ -1,0 +1,106 @@
+"""The ``crossdock`` command: the group, and the one place where an error becomes a line and an exit code.
+
+Importing this module and asking for help loads click and nothing heavier; each command imports the library when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from crossdock import __version__
+from crossdock.cli.copy import cp
+from crossdock.cli.demo import demo
+from crossdock.cli.exit_codes import ExitCode, exit_code_of_error
+from crossdock.cli.flags import VERBOSE
+from crossdock.cli.help import examples
+from crossdock.cli.listing import ls
+from crossdock.cli.runs import runs
+
+__all__ = ["cli", "main"]
+
+
+class _Cli(click.Group):
+    """A group that never shows a traceback for a user's mistake."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error becomes one line on stderr and the exit code of its kind."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click's own way of ending: usage errors show the usage and exit 2
+        except BrokenPipeError:
+            _detach_stdout()
+            ctx.exit(ExitCode.BROKEN_PIPE)
+        except (Exception, KeyboardInterrupt) as error:
+            _print_error(error, verbose=int(ctx.meta.get(VERBOSE, 0)))
+            ctx.exit(exit_code_of_error(error))
+
+
+@click.group(
+    cls=_Cli,
+    context_settings={"auto_envvar_prefix": "CROSSDOCK", "help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "crossdock cp s3://landing/2024/ gs://archive/2024/",
+        "crossdock ls -l gs://archive/2024/",
+        "crossdock runs resume 20261120T101500-4f2a",
+        "crossdock demo",
+    ),
+)
+@click.version_option(__version__, prog_name="crossdock")
+def cli() -> None:
+    """Move data between clouds: exact, proven, restartable.
+
+    \b
+    Exit codes: 0 done and verified, 1 unexpected error, 2 usage, 3 nothing matched or
+    source missing, 4 credentials or permission, 5 some objects failed (resumable),
+    6 differences found, 7 a limit stopped it, 8 refused for safety, 130 interrupted.
+    """  # noqa: D301 - \b is click's mark for a paragraph that is not to be re-wrapped
+
+
+for _command in (cp, ls, runs, demo):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """The console script."""
+    # A scheduler's or container's SIGTERM deserves the same orderly end as Ctrl-C: state saved, exit 130.
+    signal.signal(signal.SIGTERM, _interrupt)
+    cli.main(prog_name="crossdock")
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _print_error(error: BaseException, *, verbose: int) -> None:
+    """One line: operation, place, cause, what to do next; with ``-v`` the traceback before it."""
+    from crossdock.errors import CrossdockError, UnexpectedError
+
+    expected = isinstance(error, CrossdockError) and not isinstance(error, UnexpectedError)
+    if verbose and not isinstance(error, KeyboardInterrupt):
+        import traceback
+
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    if isinstance(error, KeyboardInterrupt):
+        text = "interrupted; what was done is kept: the same command, or `crossdock runs resume`, goes on from there"
+    elif expected:
+        text = str(error)
+    else:
+        name, cause = type(error).__name__, " ".join(str(error).split())
+        text = f"unexpected error: {name}: {cause}; run with -v for the traceback, and please report it"
+    sys.stderr.write(f"crossdock: {text}\n")
+
+
+def _detach_stdout() -> None:
+    """Let the interpreter's last flush go nowhere instead of raising once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    finally:
+        os.close(nowhere)

@@ -1,0 +1,44 @@
+"""Combining: two tasks become one, and one task is mapped over many items. DESIGN section 4 in code.
+
+``task`` makes a function a task; ``one_task``, ``CombinedTask`` and ``combine`` make two tasks one; ``stitch_function``
+says how the first's output becomes the second's input; ``.map`` runs it per item on a runner. Importing this room costs
+the standard library only: Dask is imported when a ``DaskRunner`` starts, tenacity when a task has retries.
+"""
+
+from __future__ import annotations
+
+from crossdock.combine.block import Block, TracedTask, one_task
+from crossdock.combine.columns import flatten, unmapped
+from crossdock.combine.combined import CombinedTask, NeverRunWarning, combine
+from crossdock.combine.context import TaskContext, current
+from crossdock.combine.described import param
+from crossdock.combine.guard import LargeResultWarning
+from crossdock.combine.mapping import MapResult
+from crossdock.combine.runners.dask import DaskRunner
+from crossdock.combine.runners.local import LocalRunner
+from crossdock.combine.stitch import into
+from crossdock.combine.task import FunctionTask, task
+from crossdock.tasks import set_combiner
+
+__all__ = [
+    "Block",
+    "CombinedTask",
+    "DaskRunner",
+    "FunctionTask",
+    "LargeResultWarning",
+    "LocalRunner",
+    "MapResult",
+    "NeverRunWarning",
+    "TaskContext",
+    "TracedTask",
+    "combine",
+    "current",
+    "flatten",
+    "into",
+    "one_task",
+    "param",
+    "task",
+    "unmapped",
+]
+
+set_combiner(combine)

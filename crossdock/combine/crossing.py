@@ -1,0 +1,144 @@
+"""The join at run time: what crosses it, who is to blame when it breaks, and who closes it.
+
+Nothing is wrapped, so what the first returns is what the second gets: the same object, on the same thread. Whose
+error it was is read from the traceback afterwards: a frame of the first's generator or stream in it means that
+pulling failed, however many foreign readers stood between. (An iterator written in C leaves no frame, so it alone
+is put behind a generator.) That costs nothing while all goes well.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from crossdock.errors import CompositionError, CrossdockError, TaskFailed
+
+__all__ = ["PHASES", "Crossing", "is_stream"]
+
+PHASES = ("source", "stitch", "sink", "commit", "task")
+
+# Types that can neither be closed nor pulled: most of what crosses in programs that move no streams.
+_INERT = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(None)})
+
+
+class Crossing:
+    """Where one attempt stands, and the streams that cross in it. Belongs to one thread."""
+
+    __slots__ = ("_marks", "_streams", "phase")
+
+    def __init__(self, phase: str = "source") -> None:
+        self.phase = phase
+        self._marks: list[tuple[str, Any, Any]] = []  # phase, the stream or its store, the generator's frame
+        self._streams: list[Any] = []
+
+    def take(self, value: Any, phase: str) -> Any:
+        """Note a value that crosses; a stream is remembered so that it can be blamed and closed.
+
+        Raises:
+            CompositionError: It is a coroutine: the half is async after all.
+        """
+        if type(value) in _INERT:
+            return value
+        if inspect.iscoroutine(value):
+            value.close()
+            raise CompositionError(
+                f"the {phase} half returned a coroutine; tasks are synchronous",
+                hint="wrap it in a plain function that calls asyncio.run(...)",
+            )
+        if _is_builtin_iterator(value):
+            value = _pull(value)
+        if is_stream(value):
+            self._streams.append(value)
+            frame = value.gi_frame if isinstance(value, types.GeneratorType) else None
+            self._marks.append((phase, value, frame))
+        return value
+
+    def blame(self, error: BaseException) -> str:
+        """The phase an error belongs to: its own word, else the stream it came out of, else where we stood."""
+        for each in _chain(error):
+            said = getattr(each, "phase", None)
+            if said in PHASES and not isinstance(each, TaskFailed):
+                return str(said)
+            marked = self._marked(each)
+            if marked:
+                return marked
+            told = self._told(each)
+            if told:
+                return told
+        return self.phase
+
+    def _marked(self, error: BaseException) -> str:
+        """The phase of the innermost frame in the traceback that belongs to a stream."""
+        found = ""
+        trace = error.__traceback__
+        while trace is not None:
+            frame = trace.tb_frame
+            names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+            owner = frame.f_locals.get(names[0]) if names else None
+            for phase, stream, generator in self._marks:
+                if frame is generator or (owner is not None and owner is stream):
+                    found = phase
+            trace = trace.tb_next
+        return found
+
+    def _told(self, error: BaseException) -> str:
+        """What a store's error says itself: a sink reads ranges of the source without going through the stream."""
+        if self.phase != "sink" or not isinstance(error, CrossdockError):
+            return ""
+        if error.operation == "complete":
+            return "commit"
+        for phase, stream, _ in self._marks:
+            store = getattr(stream, "store", None)
+            info = getattr(stream, "info", None)
+            same_place = store is None or error.where == getattr(store, "url", None)
+            same_key = error.key is None or error.key == getattr(info, "key", None)
+            if error.operation in ("read", "stat") and info is not None and same_place and same_key:
+                return phase
+        return ""
+
+    def close(self) -> None:
+        """Close what crossed, the last first; twice is fine.
+
+        Raises:
+            BaseException: What the first stream that failed to close raised; the others are closed all the same.
+        """
+        failed: BaseException | None = None
+        while self._streams:
+            try:
+                self._streams.pop().close()
+            except BaseException as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from, nearest first."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+def _is_builtin_iterator(value: Any) -> bool:
+    """``map``, ``zip``, ``itertools`` and their like: iterators in C without a frame or a ``close``."""
+    return (
+        type(value).__module__ in ("builtins", "itertools")
+        and not isinstance(value, types.GeneratorType)
+        and isinstance(value, Iterator)
+    )
+
+
+def _pull(iterator: Iterator[Any]) -> Iterator[Any]:
+    yield from iterator
+
+
+def is_stream(value: Any) -> bool:
+    """Whether it is pulled and can be closed; a value that merely has ``close`` (a client) is left alone."""
+    if not callable(getattr(value, "close", None)):
+        return False
+    return isinstance(value, Iterator) or hasattr(value, "read") or hasattr(value, "__arrow_c_stream__")

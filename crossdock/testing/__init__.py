@@ -1,0 +1,46 @@
+"""The test kit: embedded object stores with honest semantics, and faults to inject into them.
+
+Shipped in the wheel, because a connector of your own deserves the servers ours are tested with, and because
+``crossdock demo`` runs on them. `EmbeddedS3` and `EmbeddedGCS` listen on a free port of 127.0.0.1, keep
+everything in memory and need no account; `Rule` and `Faults` make them fail on purpose, reproducibly, and count
+what they did, so that a test can prove that its fault really happened.
+
+Everything here is imported late: naming one server never loads the other's libraries.
+
+Example:
+    >>> from crossdock.testing import EmbeddedGCS, Rule
+    >>> with EmbeddedGCS(buckets=("landing",)) as gcs:
+    ...     gcs.faults.add(Rule(operation="object.insert", status=503, first=1))
+    ...     ...  # point a client at gcs.url
+    'object.insert status'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crossdock.testing.gcs import EmbeddedGCS
+    from crossdock.testing.rules import Faults, Rule
+    from crossdock.testing.s3 import EmbeddedS3
+
+__all__ = ["EmbeddedGCS", "EmbeddedS3", "Faults", "Rule"]
+
+_HOMES = {
+    "EmbeddedGCS": "crossdock.testing.gcs",
+    "EmbeddedS3": "crossdock.testing.s3",
+    "Faults": "crossdock.testing.rules",
+    "Rule": "crossdock.testing.rules",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module behind a public name the first time it is asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
