@@ -6,15 +6,16 @@ service: our server carries it (keep-alive, faults, raw paths), each `EmbeddedS3
 
 - **keys are exact**: ``a//b``, ``/a``, ``a/``, ``a/./b``, ``a/../b``, ``.``, `` lead``, ``trail ``, ``a%2Fb``, ``a+b``,
   ``a#b?c``, ``*[x]``, emoji, newlines and control characters, for put, get, head, list (with ``encoding-type=url``), copy,
-  delete and multipart; no router and no web framework is between, and moto takes the key from the raw path;
+  delete and multipart; no router and no web framework is between, and moto takes the key from the raw path (not so the two
+  operations whose documents name keys, bulk delete and the start of a multipart upload: XML has no control characters);
 - **digests are checked**: ``Content-MD5``, ``x-amz-checksum-*`` (also in the trailer of an ``aws-chunked`` body) and a hexadecimal
   ``x-amz-content-sha256`` refuse wrong bytes with 400, and so do full-object checksums and ``x-amz-mp-object-size`` when a
   multipart upload is completed;
 - **conditional writes are atomic**: everything but reads and parts runs under one lock; moto alone checks and writes in two steps.
 
-What moto cannot do, still: it verifies no signature and no policy by default; without ``encoding-type=url`` a listing with control
-characters is no XML that a parser accepts (S3 has the same trouble); a completed multipart upload is copied
-in memory; objects above some 16 MiB are kept in unnamed temporary files.
+What moto cannot do, still: it verifies no signature (an unsigned read is refused, an unsigned write is not); without ``encoding-type=url`` a listing with control
+characters is no XML that a parser accepts (S3 has the same trouble); a completed multipart upload is held
+twice in memory, as object and as parts; a listing sorts all keys for every page.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class EmbeddedS3:
         return self
 
     def stop(self) -> None:
-        """Close every connection, wait for the threads and free the state: moto keeps objects in temporary files."""
+        """Close every connection, wait for the threads and free the state: moto complains of what is not freed."""
         self._server.stop()
         with self._home.entered():
             self._home.dispose()

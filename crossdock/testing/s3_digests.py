@@ -35,7 +35,7 @@ class DigestError(Exception):
         self.code = code
 
 
-_CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
+CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
     "crc32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
     "crc32c": lambda body: int(checksums.crc32c(body)).to_bytes(4, "big"),
     "crc64nvme": lambda body: int(checksums.crc64nvme(body)).to_bytes(8, "big"),
@@ -59,7 +59,7 @@ def check_body(request: Request) -> None:
     if (md5 := headers.get("content-md5")) is not None:
         body = request.body()
         _compare("MD5", md5, hashlib.md5(body, usedforsecurity=False).digest(), "BadDigest")
-    for name, compute in _CHECKSUMS.items():
+    for name, compute in CHECKSUMS.items():
         if (claimed := headers.get(_PREFIX + name)) is not None and request.method in {"PUT", "POST"}:
             body = request.body() if body is None else body
             _compare(name.upper(), claimed, compute(body), "BadDigest")
@@ -105,11 +105,11 @@ def check_complete(request: Request, read_parts: Callable[[], dict[int, bytes]])
     for name, value in claimed.items():
         if "-" in value:
             continue
-        actual = reduce(_EXTEND[name], chosen, 0).to_bytes(8 if name == "crc64nvme" else 4, "big")
+        actual = reduce(EXTEND[name], chosen, 0).to_bytes(8 if name == "crc64nvme" else 4, "big")
         _compare(name.upper(), value, actual, "BadDigest")
 
 
-_EXTEND: dict[str, Callable[[int, bytes], int]] = {
+EXTEND: dict[str, Callable[[int, bytes], int]] = {
     "crc32": lambda crc, body: zlib.crc32(body, crc),
     "crc32c": lambda crc, body: int(checksums.crc32c(body, crc)),
     "crc64nvme": lambda crc, body: int(checksums.crc64nvme(body, crc)),

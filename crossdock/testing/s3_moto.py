@@ -22,6 +22,7 @@ from moto.core.request import Request as MotoRequest
 from moto.s3.models import FakeKey, S3Backend, S3BackendDict
 from moto.s3.responses import S3Response
 
+from crossdock.testing.s3_memory import replace_storage
 from crossdock.testing.wire import Headers, Request
 
 _PARTITION = "aws"
@@ -54,6 +55,7 @@ class _Backends:
         return self._current[account]
 
 
+replace_storage()
 _backends = _Backends(moto.s3.models.s3_backends)
 moto.s3.models.s3_backends = _backends  # type: ignore[assignment]
 moto.s3.responses.s3_backends = _backends  # type: ignore[assignment,attr-defined]
@@ -81,9 +83,9 @@ class Home:
             yield
 
     def dispose(self) -> None:
-        """Close moto's temporary files, which otherwise warn when they are collected, and forget everything.
+        """Free every value, because moto warns of those that are collected unfreed, and forget everything.
 
-        Not ``backend.reset()``: that would close the files of every other server in this process.
+        Not ``backend.reset()``: that would free the values of every other server in this process.
         """
         for bucket in self.backend.buckets.values():
             for name in list(bucket.keys):
