@@ -44,9 +44,17 @@ def look(store: ObjectStore, key: str, size: int, digests: Digests) -> ObjectInf
 
 
 def commit(
-    act: Callable[[], ObjectInfo], *, store: ObjectStore, key: str, size: int, digests: Digests
+    act: Callable[[], ObjectInfo],
+    *,
+    store: ObjectStore,
+    key: str,
+    size: int,
+    digests: Digests,
+    settle: Callable[[], None] = lambda: None,
 ) -> ObjectInfo:
     """Do one commit; after a failure that leaves its outcome unknown, look before doing it again.
+
+    ``settle`` is called when looking found the commit done: it removes what an unfinished answer may have left.
 
     Raises:
         PreconditionError: The destination is in another state, and not because of an attempt of ours.
@@ -64,6 +72,7 @@ def commit(
             emit(
                 Retried(operation="commit", place=error.place, cause=str(error), attempt=number, delay_s=0.0)
             )
+            settle()
             return found
         except IntegrityError:
             raise
@@ -84,6 +93,7 @@ def commit(
             time.sleep(delay_s)
             found = look(store, key, size, digests)
             if found is not None:
+                settle()
                 return found
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -130,20 +130,14 @@ def error_of(
         or (code == "AuthorizationHeaderMalformed" and "expecting" in body)
     ):
         return _wrong_region(cause, body, region, place)
-    if code and "checksum" in f"{code} {message}".lower() and status == 400:
-        kind, hint = _BAD_CHECKSUM
-    else:
-        kind, hint = (
-            _BY_CODE.get(code) or _BY_STATUS.get(status) or (_LATER if status >= 500 else (StorageError, ""))
-        )
-    if (
-        kind is NotFoundError
-        and code not in ("NoSuchBucket", "NoSuchUpload")
-        and place.get("key") is not None
-    ):
+    kind, hint = _kind_of(status, code, message)
+    if kind is NotFoundError and not code.endswith(("Bucket", "Upload")) and place.get("key") is not None:
         cause = "there is no such object"
     retry = Retry.LATER if kind is StorageError and status == 200 else None
-    return kind(cause, hint=hint, retry=retry, retry_after_s=retry_after_s(retry_after), **place)
+    error: CrossdockError = kind(
+        cause, hint=hint, retry=retry, retry_after_s=retry_after_s(retry_after), **place
+    )
+    return error
 
 
 def _kind_of(status: int, code: str, message: str) -> tuple[type[CrossdockError], str]:

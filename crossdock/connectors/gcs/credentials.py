@@ -7,6 +7,7 @@ short, and hands out the current token without a lock as long as it is fresh.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import threading
@@ -24,10 +25,14 @@ from google.auth.transport.urllib3 import Request
 
 from crossdock.connectors.gcs.connections import Routed
 from crossdock.connectors.gcs.options import GCSOptions
-from crossdock.errors import ConfigError, ConnectionLostError, CredentialsError, Retry
+from crossdock.errors import ConfigError, ConnectionLostError, CredentialsError, CrossdockError, Retry
 from crossdock.options import Secret
 
 __all__ = ["Tokens"]
+
+# google.auth warns of each step of its search; without this Python prints that where nobody configured logging. What
+# matters of it is in the error.
+logging.getLogger("google.auth").addHandler(logging.NullHandler())
 
 _METADATA_TIMEOUT_S = 1.0
 _METADATA_ATTEMPTS = 2
@@ -136,7 +141,9 @@ class Tokens:
                 ) from error
             except google.auth.exceptions.DefaultCredentialsError as error:
                 raise self._missing(error) from error
-            except (google.auth.exceptions.GoogleAuthError, ValueError, OSError) as error:
+            except CrossdockError:
+                raise
+            except Exception as error:  # a damaged file makes google.auth raise anything, AttributeError too
                 raise self._invalid(f"the credentials cannot be used: {_text(error)}") from error
             return self._current[0]
 

@@ -231,6 +231,8 @@ class Bucket:
     def demand_same(self, info: ObjectInfo, size: int, digests: Digests, place: Place) -> None:
         """Remove what was just written if it is not what was sent: a server that does not check its input."""
         flaw = conflict(info, size, digests)
+        if info.key != place.key:
+            flaw = f"the service stored it as {info.key!r}"
         if flaw is None:
             return
         error = integrity_error(flaw, place.operation, place.where, place.key or info.key)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from obstore.exceptions import BaseError
 from obstore.store import GCSStore as Engine
 
 from crossdock.connectors import native
@@ -20,7 +21,8 @@ from crossdock.connectors.gcs.objects import Bucket
 from crossdock.connectors.gcs.options import GCSOptions
 from crossdock.connectors.gcs.reading import open_media
 from crossdock.connectors.gcs.resources import RESERVED_PREFIX, generation_of, refusal
-from crossdock.connectors.gcs.uploads import Uploads, key_of
+from crossdock.connectors.gcs.temporary import parse_temporary
+from crossdock.connectors.gcs.uploads import Uploads
 from crossdock.errors import CredentialsError, NotFoundError, PreconditionError, Retry, UnsupportedError
 from crossdock.model import (
     ANY,
@@ -113,7 +115,7 @@ class GCSStore:
         """Pages with metadata and digests, so that no object needs a ``stat``; temporary objects are left out."""
         for page in self._open().bucket.pages(prefix, start_after):
             if page[0].key <= _LAST_RESERVED and page[-1].key >= RESERVED_PREFIX:
-                visible = [info for info in page if key_of(info.key) is None]
+                visible = [info for info in page if parse_temporary(info.key) is None]
                 if visible:
                     yield visible
             else:
@@ -192,10 +194,7 @@ class GCSStore:
         self._open().uploads.abort(upload)
 
     def list_uploads(self, prefix: str = "") -> Iterator[Upload]:
-        """Open uploads of ours and temporary objects that a crash left; ``abort`` removes either.
-
-        Of a key longer than about 700 bytes only the beginning is known.
-        """
+        """Open uploads of ours and temporary objects that a crash left; ``abort`` removes either."""
         return self._open().uploads.find(prefix)
 
     def copy(
@@ -292,10 +291,18 @@ def _engine_for(bucket: str, options: GCSOptions, client: Client) -> Engine:
     settings["default_headers"] = {"Accept-Encoding": "gzip", **client.billing()}
     settings["user_agent"] = USER_AGENT
     is_anonymous = bool(options.anon)
-    return Engine(
-        bucket,
-        config={"base_url": options.root, "skip_signature": is_anonymous},
-        client_options=settings,  # type: ignore[arg-type] # a plain dict of the same shape
-        retry_config=native.NO_RETRIES,  # type: ignore[arg-type]
-        credential_provider=None if is_anonymous else client.tokens.for_obstore,
-    )
+    try:
+        return Engine(
+            bucket,
+            config={"base_url": options.root, "skip_signature": is_anonymous},
+            client_options=settings,  # type: ignore[arg-type] # a plain dict of the same shape
+            retry_config=native.NO_RETRIES,  # type: ignore[arg-type]
+            credential_provider=None if is_anonymous else client.tokens.for_obstore,
+        )
+    except BaseError as error:  # it reads object_store's own variables, also when it does not need them
+        raise CredentialsError(
+            f"the reading engine cannot be opened: {str(error).splitlines()[0]}",
+            operation="read",
+            where=f"gs://{bucket}",
+            hint="correct or unset GOOGLE_SERVICE_ACCOUNT and GOOGLE_SERVICE_ACCOUNT_KEY",
+        ) from error

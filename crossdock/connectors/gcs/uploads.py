@@ -8,18 +8,22 @@ and ``list_uploads`` finds them. https://docs.cloud.google.com/storage/docs/mult
 
 from __future__ import annotations
 
-import hashlib
 import re
-import uuid
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import a2b_base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from xml.sax.saxutils import escape, unescape
 
 from crossdock.connectors.digests import digest_of
 from crossdock.connectors.gcs.objects import Bucket
 from crossdock.connectors.gcs.resources import RESERVED_PREFIX, conflict, encoded, integrity_error, quoted
+from crossdock.connectors.gcs.temporary import (
+    Temporary,
+    marked_key,
+    marker_metadata,
+    new_temporary,
+    parse_temporary,
+)
 from crossdock.errors import (
     ConnectionLostError,
     CrossdockError,
@@ -29,42 +33,14 @@ from crossdock.errors import (
     Retry,
 )
 from crossdock.events import Note, emit
-from crossdock.model import Condition, Digests, Metadata, ObjectInfo, Part, Upload
+from crossdock.model import ABSENT, NO_DIGESTS, Condition, Digests, Metadata, ObjectInfo, Part, Upload
 from crossdock.ports import Chunk
 
-__all__ = ["Uploads", "key_of", "temporary_key"]
+__all__ = ["Uploads"]
 
 _TEMPORARY = "temporary"  # the one entry of an upload's state
-_NAME = re.compile(re.escape(RESERVED_PREFIX) + r"[0-9a-f]{32}-([0-9a-f]{1,12})/(!?)([\w.=-]+)", re.ASCII)
-_ROOM = 1024 - len(RESERVED_PREFIX) - 32 - 1 - 12 - 1
 _PAGE = 1000
 _ENTITIES = {"&quot;": '"', "&apos;": "'"}
-
-
-def temporary_key(key: str, part_size_bytes: int) -> str:
-    """A new temporary key that says what it is for.
-
-    A key of more than about 700 bytes does not fit, encoded: then its digest and its beginning stand for it.
-    """
-    raw = key.encode()
-    name = urlsafe_b64encode(raw).decode()
-    if len(name) > _ROOM:
-        digest = hashlib.sha256(raw).hexdigest()
-        head = urlsafe_b64encode(raw[: (_ROOM - len(digest) - 2) // 4 * 3]).decode()
-        name = f"!{digest}.{head}"
-    return f"{RESERVED_PREFIX}{uuid.uuid4().hex}-{part_size_bytes:x}/{name}"
-
-
-def key_of(temporary: str) -> tuple[str, int] | None:
-    """The key (its beginning, of a very long one) and part size that a temporary key stands for; ``None`` if it is none."""
-    match = _NAME.fullmatch(temporary)
-    if match is None:
-        return None
-    name = match[3].partition(".")[2] if match[2] else match[3]
-    try:
-        return urlsafe_b64decode(name).decode(errors="ignore" if match[2] else "strict"), int(match[1], 16)
-    except ValueError:
-        return None
 
 
 class Uploads:
@@ -75,10 +51,13 @@ class Uploads:
         self._xml = f"/{quoted(bucket.name)}"
 
     def begin(self, key: str, part_size_bytes: int, metadata: Metadata) -> Upload:
-        """Open an upload to a temporary key. One request."""
+        """Open an upload to a temporary key. One request; two for a key so long that it needs a marker."""
         place = self._bucket.place("begin", key)
         self._bucket.demand_exact(metadata, place)
-        temporary = temporary_key(key, part_size_bytes)
+        made = new_temporary(key, part_size_bytes)
+        temporary = made.name
+        if made.marker is not None:
+            self._bucket.put(made.marker, b"", marker_metadata(key), NO_DIGESTS, ABSENT)
         headers = {"Content-Type": "application/octet-stream"}
         answer = self._bucket.client.call(
             place, "POST", f"{self._xml}/{quoted(temporary)}?uploads", headers=headers
@@ -147,7 +126,7 @@ class Uploads:
         return info
 
     def abort(self, upload: Upload) -> None:
-        """Forget an upload, its parts and its temporary object. Two requests; what is gone already is fine."""
+        """Forget an upload, its parts and its temporary objects. Two requests; what is gone already is fine."""
         if upload.id:
             place = self._bucket.place("abort", upload.key)
             try:
@@ -155,18 +134,54 @@ class Uploads:
             except NotFoundError as error:
                 if error.key is None:
                     raise
-        self._bucket.delete(upload.state[_TEMPORARY], operation="abort")
+        self._remove(upload.state[_TEMPORARY], "abort")
 
     def find(self, prefix: str) -> Iterator[Upload]:
-        """Open uploads, then temporary objects that were left (``id`` is empty): a request per 1,000 of each."""
-        yield from self._open(prefix)
+        """Temporary objects that were left (``id`` is empty), then open uploads: a request per 1,000 of each."""
+        markers: dict[str, ObjectInfo] = {}
+        left: list[tuple[Temporary, ObjectInfo]] = []
         for page in self._bucket.pages(RESERVED_PREFIX, None, "list uploads"):
             for info in page:
-                upload = _found(info.key, "", info.modified, prefix)
-                if upload is not None:
-                    yield upload
+                found = parse_temporary(info.key)
+                if found is not None and found.is_marker:
+                    markers[found.directory] = info
+                elif found is not None:
+                    left.append((found, info))
+        for temporary, info in left:
+            yield from self._described(temporary, "", info.modified, markers, prefix)
+            markers.pop(temporary.directory, None)
+        for temporary, upload_id, begun in self._open():
+            yield from self._described(temporary, upload_id, begun, markers, prefix)
+            markers.pop(temporary.directory, None)
+        for marker in list(markers.values()):  # of uploads that ended before they began
+            alone = parse_temporary(marker.key)
+            if alone is not None:
+                yield from self._described(alone, "", marker.modified, markers, prefix)
 
-    def _open(self, prefix: str) -> Iterator[Upload]:
+    def _described(
+        self,
+        temporary: Temporary,
+        upload_id: str,
+        begun: datetime | None,
+        markers: Mapping[str, ObjectInfo],
+        prefix: str,
+    ) -> Iterator[Upload]:
+        """The upload a temporary key belongs to, if its final key starts with ``prefix``."""
+        key = temporary.final_key
+        if key is None:
+            marker = markers.get(temporary.directory)
+            # Without its marker an upload is still found, under its own name, by whoever asks for all.
+            key = (marked_key(marker) if marker is not None else None) or temporary.name
+        if key.startswith(prefix):
+            yield Upload(
+                key=key,
+                id=upload_id,
+                part_size_bytes=temporary.part_size_bytes,
+                begun=begun,
+                state={_TEMPORARY: temporary.name},
+            )
+
+    def _open(self) -> Iterator[tuple[Temporary, str, datetime | None]]:
         first = f"{self._xml}?uploads&prefix={quoted(RESERVED_PREFIX)}&max-uploads={_PAGE}"
         target = first
         while True:
@@ -178,10 +193,13 @@ class Uploads:
                 )
             for entry in re.findall(r"<Upload>(.*?)</Upload>", text, re.DOTALL):
                 begun = _text(entry, "Initiated")
-                moment = datetime.fromisoformat(begun) if begun else None
-                upload = _found(_text(entry, "Key"), _text(entry, "UploadId"), moment, prefix)
-                if upload is not None:
-                    yield upload
+                temporary = parse_temporary(_text(entry, "Key"))
+                if temporary is not None:
+                    yield (
+                        temporary,
+                        _text(entry, "UploadId"),
+                        datetime.fromisoformat(begun) if begun else None,
+                    )
             if _text(text, "IsTruncated") != "true":
                 return
             markers = f"&key-marker={quoted(_text(text, 'NextKeyMarker'))}"
@@ -191,6 +209,13 @@ class Uploads:
                     "the listing loops", operation="list uploads", where=self._bucket.url
                 )
             target = first + markers
+
+    def _remove(self, temporary: str, operation: str) -> None:
+        """Delete a temporary object, and then its marker if it has one."""
+        self._bucket.delete(temporary, operation=operation)
+        parsed = parse_temporary(temporary)
+        if parsed is not None and parsed.marker is not None and not parsed.is_marker:
+            self._bucket.delete(parsed.marker, operation=operation)
 
     def _target(self, upload: Upload) -> str:
         return f"{self._xml}/{quoted(upload.state[_TEMPORARY])}?uploadId={quoted(upload.id)}"
@@ -269,7 +294,7 @@ class Uploads:
     def _clear(self, upload: Upload, whole: ObjectInfo) -> None:
         """Remove the temporary object. The commit stands whatever happens here, so a failure is told, not raised."""
         try:
-            self._bucket.delete(whole.key, operation="complete")
+            self._remove(whole.key, "complete")
         except CrossdockError as error:
             emit(Note(text=f"{self._bucket.url}/{upload.key} is complete, but {whole.key} was left: {error}"))
 
@@ -278,20 +303,6 @@ class Uploads:
             self.abort(upload)
         except CrossdockError as failure:
             error.add_note(f"the upload {upload.state[_TEMPORARY]} was left: {failure}")
-
-
-def _found(temporary: str, upload_id: str, begun: datetime | None, prefix: str) -> Upload | None:
-    meaning = key_of(temporary)
-    if meaning is None:
-        return None
-    key, part_size_bytes = meaning
-    if not key.startswith(prefix) and not prefix.startswith(key):
-        return None
-    if not key.startswith(prefix) and "/!" not in temporary:
-        return None
-    return Upload(
-        key=key, id=upload_id, part_size_bytes=part_size_bytes, begun=begun, state={_TEMPORARY: temporary}
-    )
 
 
 def _text(xml: str, name: str) -> str:

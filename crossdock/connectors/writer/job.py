@@ -90,4 +90,5 @@ def complete(job: Job, upload: Upload, parts: list[Part], size: int, computed: D
         key=job.key,
         size=size,
         digests=commits.with_parts(computed, parts),
+        settle=lambda: job.store.abort(upload),
     )

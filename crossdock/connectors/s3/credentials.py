@@ -1,0 +1,122 @@
+"""Credentials for both engines from one botocore chain, resolved once per process and refreshed by botocore.
+
+botocore is imported here and nowhere earlier than the S3 connector. Nothing falls back to anonymous requests.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, cast
+
+import botocore.session
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError
+
+from crossdock.connectors.s3.options import S3Options
+from crossdock.errors import ConfigError, CredentialsError
+
+__all__ = ["Identity", "identity_of"]
+
+_LOOKED_FOR = (
+    "options key and secret; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the profile in ~/.aws/credentials and"
+    " ~/.aws/config; SSO and web identity; container and instance metadata"
+)
+
+
+class Identity:
+    """Who signs: ``frozen()`` for botocore's signer, the object itself for obstore. Thread-safe."""
+
+    def __init__(self, options: S3Options, *, where: str) -> None:
+        self._options = options
+        self._where = where
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._credentials: Any = None
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether requests stay unsigned, because the user said so."""
+        return self._options.anon
+
+    def region(self) -> str:
+        """The region to sign for: the option's, the profile's, or us-east-1."""
+        if self._options.region:
+            return self._options.region
+        with self._lock:
+            return str(self._opened().get_config_variable("region") or "us-east-1")
+
+    def frozen(self) -> ReadOnlyCredentials:
+        """Valid credentials, renewed if they are about to expire.
+
+        Raises:
+            CredentialsError: Nothing was found, or it cannot be renewed; says what was looked for.
+        """
+        try:
+            with self._lock:
+                if self._credentials is None:
+                    self._credentials = self._resolved()
+            return cast("ReadOnlyCredentials", self._credentials.get_frozen_credentials())
+        except BotoCoreError as error:
+            raise CredentialsError(
+                f"the credentials cannot be resolved or renewed: {error}", where=self._where
+            ) from error
+
+    def __call__(self) -> dict[str, Any]:
+        """What obstore asks for before a request; it keeps the answer until ``expires_at``."""
+        frozen = self.frozen()
+        expiry = getattr(self._credentials, "_expiry_time", None)  # botocore has no public name for it
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": expiry,
+        }
+
+    def _opened(self) -> Any:
+        if self._session is None:
+            session = botocore.session.Session(profile=self._options.profile)
+            # On a machine without instance metadata the address is a black hole: one second, once.
+            session.set_config_variable("metadata_service_timeout", 1)
+            session.set_config_variable("metadata_service_num_attempts", 1)
+            self._session = session
+        return self._session
+
+    def _resolved(self) -> Any:
+        if self._options.key is not None and self._options.secret is not None:
+            token = self._options.token.reveal() if self._options.token is not None else None
+            return Credentials(self._options.key.reveal(), self._options.secret.reveal(), token)
+        try:
+            found = self._opened().get_credentials()
+        except BotoCoreError as error:
+            raise CredentialsError(
+                f"{error}", where=self._where, hint=f"looked for: {_LOOKED_FOR}"
+            ) from error
+        if found is None:
+            raise CredentialsError(
+                f"no credentials were found; looked for {_LOOKED_FOR}",
+                where=self._where,
+                hint="give credentials, or anon=true for a public bucket",
+            )
+        return found
+
+
+_identities: dict[Any, Identity] = {}
+_lock = threading.Lock()
+
+
+def identity_of(options: S3Options, *, where: str) -> Identity:
+    """The process's one identity for these options.
+
+    Raises:
+        ConfigError: The profile does not exist.
+    """
+    key = (options.key, options.secret, options.token, options.anon, options.profile, options.region)
+    with _lock:
+        if key not in _identities:
+            _identities[key] = Identity(options, where=where)
+        identity = _identities[key]
+    try:
+        identity.region()
+    except BotoCoreError as error:
+        raise ConfigError(str(error), operation="open", where=where, hint="check the option profile") from error
+    return identity
