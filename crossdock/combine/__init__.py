@@ -7,6 +7,11 @@ the standard library only: Dask is imported when a ``DaskRunner`` starts, tenaci
 
 from __future__ import annotations
 
+import sys
+import types
+from typing import Any
+
+from crossdock.combine import combined as _combined
 from crossdock.combine.block import Block, TracedTask, one_task
 from crossdock.combine.columns import flatten, unmapped
 from crossdock.combine.combined import CombinedTask, NeverRunWarning, combine
@@ -42,3 +47,19 @@ __all__ = [
 ]
 
 set_combiner(combine)
+
+
+class _Room(types.ModuleType):
+    """This room, callable: ``crossdock.combine`` is both its name and the public function ``xd.combine``.
+
+    Importing a submodule makes it an attribute of its package, so ``xd.combine`` is this module whatever the package
+    says; calling it combines.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> CombinedTask:
+        return _combined.combine(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Room
+# The package copies this name into itself; a function there would hide the room from `import crossdock.combine as x`.
+globals()["combine"] = sys.modules[__name__]

@@ -15,7 +15,15 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from crossdock.combine.combined import CombinedTask, Settings, run_join
-from crossdock.combine.described import Join, check_described, check_function, join_calls, name_of, read_signature
+from crossdock.combine.described import (
+    Join,
+    Shape,
+    check_described,
+    check_function,
+    join_calls,
+    name_of,
+    read_signature,
+)
 from crossdock.combine.execution import Execution
 from crossdock.combine.mapping import Mappable
 from crossdock.combine.reference import importable_name, imported
@@ -75,7 +83,7 @@ class _Notes:
                 f"no open place: neither {name_of(first.task)!r} nor {name_of(second.task)!r} takes the other's output",
                 hint=f"write {name_of(second.task)}({name_of(first.task)}(...))",
             )
-        return join_calls(first, second, stitched=stitched)
+        return join_calls(first, second, stitched=stitched, checked=True)
 
     @property
     def last(self) -> Call | None:
@@ -105,7 +113,9 @@ class Block:
     def __enter__(self) -> CombinedTask:
         _refuse_nesting(self._name)
         if self._task is not None:
-            raise CompositionError(f"block {self._name!r} was opened before", hint="write one_task(...) again")
+            raise CompositionError(
+                f"block {self._name!r} was opened before", hint="write one_task(...) again"
+            )
         caller = sys._getframe(1)  # noqa: SLF001 - the line to point at if the task is never run
         self._place = (caller.f_code.co_filename, caller.f_lineno)
         self._thread = threading.get_ident()
@@ -119,7 +129,9 @@ class Block:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if threading.get_ident() != self._thread:
-            raise CompositionError(f"block {self._name!r} is closed on another thread than the one that opened it")
+            raise CompositionError(
+                f"block {self._name!r} is closed on another thread than the one that opened it"
+            )
         self._recording.__exit__(kind, error, trace)
         task, self._task = self._task, None
         if error is None and task is not None:
@@ -143,7 +155,8 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
     def __init__(self, function: Callable[P, R_co], name: str, settings: Settings) -> None:
         if isinstance(function, Task):
             raise CompositionError(
-                f"{name_of(function)!r} is a task already", hint="decorate a function that writes second(first(...))"
+                f"{name_of(function)!r} is a task already",
+                hint="decorate a function that writes second(first(...))",
             )
         self.name = name or getattr(function, "__name__", type(function).__name__)
         check_function(self.name, function)
@@ -157,9 +170,14 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
         return self.function
 
     @functools.cached_property
-    def cached_signature(self) -> inspect.Signature | None:
+    def shape(self) -> Shape:
         """The function's signature, read once."""
-        return read_signature(self.function)
+        return Shape(read_signature(self.function))
+
+    @property
+    def cached_signature(self) -> inspect.Signature | None:
+        """The function's signature; ``None`` for a builtin that does not say."""
+        return self.shape.signature
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Trace, then run both halves; see ``CombinedTask.run``."""
@@ -180,6 +198,12 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
         except Exception as error:
             raise execution.failed(error) from error
 
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a method, it is bound as the function would be."""
+        if instance is None:
+            return self
+        return TracedTask(self.function.__get__(instance, owner), self.name, self._settings)
+
     def map_target(self) -> tuple[str, Callable[..., Any], inspect.Signature | None]:
         """Name, the function for one item, and the signature: what ``map`` needs."""
         return self.name, self._run_item, self.cached_signature
@@ -189,7 +213,7 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
         if self.cached_signature is None:
             args, kwargs = (), dict(values)
         else:
-            bound = inspect.BoundArguments(self.cached_signature, dict(values))  # type: ignore[arg-type]
+            bound = inspect.BoundArguments(self.cached_signature, dict(values))
             args, kwargs = bound.args, bound.kwargs
         return run_join(self._trace(args, kwargs), self._settings, execution)
 
@@ -197,7 +221,7 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
         _refuse_nesting(self.name)
         notes = _Notes(self.name)
         with recording(notes):
-            returned: Any = self.function(*args, **kwargs)  # type: ignore[call-arg]
+            returned: Any = self.function(*args, **kwargs)
         join = notes.join(stitched=self._settings.stitch_function is not None)
         if returned is not None and returned is not notes.last:
             raise CompositionError(

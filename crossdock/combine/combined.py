@@ -81,6 +81,8 @@ class CombinedTask(Mappable, Task):
     """
 
     is_combined = True
+    _join: Join | None
+    _use: _Use | None
 
     def __init__(
         self,
@@ -117,8 +119,8 @@ class CombinedTask(Mappable, Task):
         self = cls.__new__(cls)
         self.name = name
         self._settings = settings
-        self._join: Join | None = None
-        self._use: _Use | None = None
+        self._join = None
+        self._use = None
         return self
 
     def close_block(self, join: Join, place: tuple[str, int]) -> None:
@@ -227,7 +229,7 @@ def run_join(join: Join, settings: Settings, execution: Execution) -> Any:
                 stitched = _taken(crossing, stitched, output)
             args, kwargs = arguments(join.second, stitched)
         crossing.phase = "sink"
-        result = crossing_result(join.second.task.run(*args, **kwargs), join)
+        result = _no_coroutine(join.second.task.run(*args, **kwargs), join)
         check_result(execution.name, result, allow_large=settings.allow_large_result)
         return result
 
@@ -239,7 +241,7 @@ def _taken(crossing: Crossing, stitched: Any, output: Any) -> Any:
     return stitched if stitched is output else crossing.take(stitched, "stitch")
 
 
-def crossing_result(result: Any, join: Join) -> Any:
+def _no_coroutine(result: Any, join: Join) -> Any:
     """The second's result; a coroutine means it is async after all.
 
     Raises:
@@ -247,7 +249,9 @@ def crossing_result(result: Any, join: Join) -> Any:
     """
     if inspect.iscoroutine(result):
         result.close()
-        raise CompositionError(f"task {name_of(join.second.task)!r} returned a coroutine; tasks are synchronous")
+        raise CompositionError(
+            f"task {name_of(join.second.task)!r} returned a coroutine; tasks are synchronous"
+        )
     return result
 
 

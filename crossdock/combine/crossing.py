@@ -75,8 +75,9 @@ class Crossing:
         trace = error.__traceback__
         while trace is not None:
             frame = trace.tb_frame
-            names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
-            owner = frame.f_locals.get(names[0]) if names else None
+            # Only a method's own ``self``: the second's first argument is the stream too.
+            method = frame.f_code.co_argcount > 0 and frame.f_code.co_varnames[0] == "self"
+            owner = frame.f_locals.get("self") if method else None
             for phase, stream, generator in self._marks:
                 if frame is generator or (owner is not None and owner is stream):
                     found = phase

@@ -11,14 +11,25 @@ import functools
 import inspect
 import itertools
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from crossdock.errors import CompositionError
 from crossdock.tasks import Call, Task
 
-__all__ = ["NOTHING", "OPEN", "Half", "Join", "Param", "join_calls", "name_of", "open_call", "param", "signature"]
+__all__ = [
+    "NOTHING",
+    "OPEN",
+    "Half",
+    "Join",
+    "Param",
+    "join_calls",
+    "name_of",
+    "open_call",
+    "param",
+    "signature",
+]
 
 
 class _Mark(enum.Enum):
@@ -66,7 +77,7 @@ class Param:
     def __format__(self, _: str) -> NoReturn:
         self._not_a_value("formatted")
 
-    def __str__(self) -> NoReturn:
+    def __str__(self) -> NoReturn:  # noqa: PLE0307 - it never returns
         self._not_a_value("formatted")
 
     def __repr__(self) -> str:
@@ -95,19 +106,37 @@ def name_of(task: Task) -> str:
     return task.name or type(task).__name__
 
 
-_run_signatures: weakref.WeakKeyDictionary[type, inspect.Signature | None] = weakref.WeakKeyDictionary()
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """How a task may be called, and the forms of call already found good: tracing asks again for each call.
+
+    ``signature`` is ``None`` for a builtin that does not say.
+    """
+
+    signature: inspect.Signature | None
+    accepted: set[tuple[int, tuple[str, ...], bool]] = field(default_factory=set)
+
+
+_run_shapes: weakref.WeakKeyDictionary[type, Shape] = weakref.WeakKeyDictionary()
+
+
+def shape_of(task: Task) -> Shape:
+    """A task's shape: its own if it keeps one, otherwise that of its class's ``run``."""
+    own: Shape | None = getattr(task, "shape", None)
+    if own is not None:
+        return own
+    kind = type(task)
+    if kind.signature_of is not Task.signature_of:
+        return Shape(read_signature(task.signature_of))
+    if kind not in _run_shapes:
+        _refuse_async(name_of(task), task.run)
+        _run_shapes[kind] = Shape(read_signature(task.run))
+    return _run_shapes[kind]
 
 
 def signature(task: Task) -> inspect.Signature | None:
-    """How a task may be called; ``None`` for a builtin that does not say. Cached: tracing asks for each call."""
-    own = getattr(task, "cached_signature", NOTHING)
-    if own is not NOTHING:
-        return own  # type: ignore[no-any-return]
-    kind = type(task)
-    if kind not in _run_signatures:
-        _refuse_async(name_of(task), task.signature_of)
-        _run_signatures[kind] = read_signature(task.signature_of)
-    return _run_signatures[kind]
+    """How a task may be called; ``None`` for a builtin that does not say."""
+    return shape_of(task).signature
 
 
 def read_signature(function: Callable[..., Any]) -> inspect.Signature | None:
@@ -147,34 +176,38 @@ def check_function(name: str, function: Callable[..., Any]) -> None:
     _refuse_async(name, function)
 
 
-def bind_call(task: Task, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, whole: bool) -> dict[str, Any] | None:
-    """Which parameter of a task gets what; ``None`` if the task does not say how it may be called.
+def check_call(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any], *, whole: bool) -> None:
+    """Refuse arguments that do not fit a task's signature, if it has one.
 
     Raises:
         CompositionError: Unknown keyword, too many arguments, or (``whole``) a required input is missing.
     """
-    known = signature(task)
-    if known is None:
-        return None
+    shape = shape_of(task)
+    form = (len(args), tuple(kwargs), whole)
+    if shape.signature is None or form in shape.accepted:
+        return
     try:
-        bound = known.bind(*args, **kwargs) if whole else known.bind_partial(*args, **kwargs)
+        bind = shape.signature.bind if whole else shape.signature.bind_partial
+        bind(*args, **kwargs)
     except TypeError as error:
         raise CompositionError(
             f"task {name_of(task)!r} cannot be called like this: {error}",
-            hint=f"its signature is {name_of(task)}{known}",
+            hint=f"its signature is {name_of(task)}{shape.signature}",
         ) from None
-    return bound.arguments
+    if len(shape.accepted) < 256:  # names from outside (a stitched dict) could be endless
+        shape.accepted.add(form)
 
 
 def check_described(task: Task, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Refuse a described call that could never run: wrong names, hidden descriptions, halves that are pairs."""
-    bind_call(task, args, kwargs, whole=False)
+    check_call(task, args, kwargs, whole=False)
     for value in itertools.chain(args, kwargs.values()):
         if type(value) in (list, tuple, dict, set):
             for inner in _inside(value):
                 if isinstance(inner, Call | Param):
+                    what = f"the call of {name_of(inner.task)!r}" if isinstance(inner, Call) else repr(inner)
                     raise CompositionError(
-                        f"{inner!r} is hidden in a {type(value).__name__} given to task {name_of(task)!r}",
+                        f"{what} is hidden in a {type(value).__name__} given to task {name_of(task)!r}",
                         hint="write it as an argument of its own, and build the container in a stitch_function",
                     )
 
@@ -238,7 +271,9 @@ class Join:
         return inspect.Signature(
             [
                 inspect.Parameter(
-                    each.name, kind, default=inspect.Parameter.empty if each.default is NOTHING else each.default
+                    each.name,
+                    kind,
+                    default=inspect.Parameter.empty if each.default is NOTHING else each.default,
                 )
                 for each in self.params
             ]
@@ -261,7 +296,9 @@ def open_call(given: Any, role: str) -> Call:
     )
 
 
-def join_calls(first: Call, second: Call, *, stitched: bool, written: Any = None) -> Join:
+def join_calls(
+    first: Call, second: Call, *, stitched: bool, written: Any = None, checked: bool = False
+) -> Join:
     """Check two calls and put them together.
 
     Args:
@@ -270,6 +307,7 @@ def join_calls(first: Call, second: Call, *, stitched: bool, written: Any = None
         stitched: Whether a stitch function will say where the rest of the second's inputs come from.
         written: The task object that was combined, if not in a block: where the second's arguments show it (or
             ``first``) is the open place. Nowhere means: the first positional parameter that is not given.
+        checked: Whether ``check_described`` saw both calls already.
 
     Raises:
         CompositionError: A half is itself a combined task or a generator function at the end, not exactly one place
@@ -286,7 +324,8 @@ def join_calls(first: Call, second: Call, *, stitched: bool, written: Any = None
                 f"task {name_of(call.task)!r} has retries of its own, but a pair has one retry scope",
                 hint="give retries=... to the combined task and none to its halves",
             )
-        check_described(call.task, call.args, call.kwargs or {})
+        if not checked:
+            check_described(call.task, call.args, call.kwargs or {})
     if inspect.isgeneratorfunction(innermost(second.task.signature_of)):
         raise CompositionError(
             f"task {name_of(second.task)!r} is a generator, and nothing would pull it as the second half",
@@ -326,7 +365,10 @@ def _first_free_place(first: Call, half: Half, *, stitched: bool) -> Half:
     for index, (name, parameter) in enumerate(known.parameters.items()):
         if parameter.kind is parameter.VAR_POSITIONAL and index <= len(half.args):
             return Half(half.task, (*half.args, OPEN), half.kwargs)
-        if name in given or parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+        if name in given or parameter.kind not in (
+            parameter.POSITIONAL_ONLY,
+            parameter.POSITIONAL_OR_KEYWORD,
+        ):
             continue
         if index == len(half.args):
             return Half(half.task, (*half.args, OPEN), half.kwargs)
@@ -344,7 +386,7 @@ def _first_free_place(first: Call, half: Half, *, stitched: bool) -> Half:
 def _check_inputs(first: Half, second: Half, *, stitched: bool) -> None:
     for half, whole in ((first, True), (second, not stitched)):
         try:
-            bind_call(half.task, half.args, half.kwargs, whole=whole)
+            check_call(half.task, half.args, half.kwargs, whole=whole)
         except CompositionError as error:
             partner = second if half is first else first
             error.cause += f" (combined with {name_of(partner.task)!r})"

@@ -16,7 +16,8 @@ __all__ = ["describe", "inputs_text"]
 
 _MAX_CHARS = 120
 _SECRET_NAME = re.compile(
-    r"secret|passw|token|credential|api_?key|access_?key|account_?key|private_?key|authorization", re.IGNORECASE
+    r"secret|passw|token|credential|api_?key|access_?key|account_?key|private_?key|authorization",
+    re.IGNORECASE,
 )
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY_SECRET = re.compile(

@@ -16,9 +16,8 @@ import traceback
 import uuid
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import thread as _futures_first  # noqa: F401 - its exit hook must be registered before ours
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -74,7 +73,9 @@ class Mappable:
         """
         name, run, known = self.map_target()
         if active_recorder() is not None:
-            raise CompositionError(f"map of {name!r} inside a one_task() block has no meaning; map after the block")
+            raise CompositionError(
+                f"map of {name!r} inside a one_task() block has no meaning; map after the block"
+            )
         if tolerate not in ("all", "none"):
             raise ConfigError(f"tolerate is 'all' or 'none', not {tolerate!r}")
         if window is not None and (runner is not None or window < 1):
@@ -82,9 +83,7 @@ class Mappable:
                 "window is 1 or more, and for the default runner only", hint="give it to the runner itself"
             )
         columns = Columns(name, _named(name, known, args, kwargs))
-        return MapResult(
-            name, run, columns, runner=runner, window=window, stop_on_failure=tolerate == "none"
-        )
+        return MapResult(name, run, columns, runner=runner, window=window, stop_on_failure=tolerate == "none")
 
 
 def _named(
@@ -103,7 +102,9 @@ def _named(
         ) from None
     for each in arguments:
         if known.parameters[each].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-            raise CompositionError(f"{name!r} cannot be mapped over its open-ended {each!r}; map named parameters")
+            raise CompositionError(
+                f"{name!r} cannot be mapped over its open-ended {each!r}; map named parameters"
+            )
     return arguments
 
 
@@ -169,7 +170,7 @@ class _Items:
         return self._items
 
     def __length_hint__(self) -> int:
-        return NotImplemented if self._total is None else self._total  # type: ignore[no-any-return]
+        return NotImplemented if self._total is None else self._total
 
 
 class MapResult(OutcomesInOrder):
@@ -230,9 +231,8 @@ class MapResult(OutcomesInOrder):
             self._end()
 
     def _consume(self, runner: Runner, function: ItemFunction) -> None:
-        with closing(
-            runner.run(function, _Items(self._items(), self._columns.total), name=self.name)  # type: ignore[type-var]
-        ) as ended:
+        ended = runner.run(function, _Items(self._items(), self._columns.total), name=self.name)
+        try:
             for position, result in ended:
                 outcome = self._outcome(position, result)
                 self._arrive(outcome)
@@ -240,6 +240,9 @@ class MapResult(OutcomesInOrder):
                     self._cancelled.set()
                 if self._cancelled.is_set():
                     return
+        finally:
+            if isinstance(ended, Generator):  # every runner of ours; the port promises an iterator only
+                ended.close()
 
     def _items(self) -> Iterator[tuple[int, tuple[Any, ...]]]:
         position = 0
@@ -396,7 +399,8 @@ class MapResult(OutcomesInOrder):
 
     def _summary(self) -> str:
         states = ", ".join(
-            f"{count} {state.value}" for state, count in sorted(self.counts.items(), key=lambda each: -each[1])
+            f"{count} {state.value}"
+            for state, count in sorted(self.counts.items(), key=lambda each: -each[1])
         )
         text = f"{self.name}: {len(self._arrived)} items in {self._duration_s or 0.0:.2f} s"
         if states:

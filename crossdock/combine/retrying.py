@@ -110,9 +110,7 @@ class RetryPolicy:
 
         def note(state: Any) -> None:
             text = "task %s: attempt %d of %d failed, again in %.3g s: %s"
-            _logger.warning(
-                text, name, len(errors), self.retries + 1, state.next_action.sleep, errors[-1]
-            )
+            _logger.warning(text, name, len(errors), self.retries + 1, state.next_action.sleep, errors[-1])
 
         def sleep(seconds: float) -> None:
             if not pause(seconds):
@@ -138,8 +136,8 @@ class _StoppedError(Exception):
 
 def retry_policy(
     *,
-    retries: int = 0,
-    retry_delay: Delay = 0.0,
+    retries: Any = 0,
+    retry_delay: Any = 0.0,
     backoff: float = 1.0,
     jitter: float = 0.0,
     retry_on: RetryOn | None = None,

@@ -27,7 +27,17 @@ from crossdock.combine.retrying import retry_of
 from crossdock.errors import ConfigError, UnexpectedError
 from crossdock.model import Outcome, State
 
-__all__ = ["Recipe", "ShardSizer", "decode", "encode_items", "free_slot", "run_shard", "software", "stop_run"]
+__all__ = [
+    "Recipe",
+    "ShardSizer",
+    "decode",
+    "encode_items",
+    "free_slot",
+    "mismatch_text",
+    "run_shard",
+    "software",
+    "stop_run",
+]
 
 _TARGET_SHARD_S = 0.5  # long against the 2 ms of a Dask task, short against a person's patience
 _MAX_SHARD_ITEMS = 2_000
@@ -59,7 +69,8 @@ class ShardSizer:
         fixed: Always this many; ``None`` sizes by observed durations, so that a shard takes about half a second.
         threads: How many items a shard runs at once: fewer than that would leave threads idle.
         slots: How many shards the cluster runs at once.
-        total: The number of items if known: the last shards shrink, so that all workers end together.
+        total: The number of items if known: no worker gets more than its share of few, and the last shards shrink,
+            so that all workers end together.
     """
 
     def __init__(self, fixed: int | None, *, threads: int, slots: int, total: int | None) -> None:
@@ -74,10 +85,11 @@ class ShardSizer:
         """Items for the next shard, at least 1."""
         if self._fixed is not None:
             return self._fixed
-        size = self._size
-        if self._total is not None:
-            size = min(size, max(1, math.ceil((self._total - self._taken) / (2 * self._slots))))
-        return size
+        if self._total is None:
+            return self._size
+        fair = max(1, math.ceil(self._total / self._slots))
+        last = math.ceil((self._total - self._taken) / (2 * self._slots))
+        return min(self._size, fair, max(self._least, last))
 
     def took(self, items: int) -> None:
         """So many items went into the shard."""
@@ -197,7 +209,7 @@ def run_shard(recipe: Recipe, items: bytes) -> bytes:
     try:
         values = decode(items)
         if recipe.software != software():
-            raise ConfigError(_mismatch_text(recipe.software, software()))  # noqa: TRY301 - becomes data below
+            raise ConfigError(mismatch_text(recipe.software, software()))  # noqa: TRY301 - becomes data below
         function = _function(recipe.function)
     except Exception as error:
         return _encode_results([error] * max(1, len(values)), 0.0)
@@ -205,7 +217,8 @@ def run_shard(recipe: Recipe, items: bytes) -> bytes:
     return _encode_results(results, time.perf_counter() - started)
 
 
-def _mismatch_text(driver: tuple[str, str], worker: tuple[str, str]) -> str:
+def mismatch_text(driver: tuple[str, str], worker: tuple[str, str]) -> str:
+    """In words: whose ``software()`` is what."""
     return (
         f"a worker runs crossdock {worker[0]} on Python {worker[1]}, the driver crossdock {driver[0]} on "
         f"Python {driver[1]}"
@@ -273,9 +286,10 @@ def _run_items(
 
 
 def _secede() -> None:
-    from distributed import secede
+    import distributed
 
+    dask: Any = distributed  # Dask's calls are untyped
     try:
-        secede()
+        dask.secede()
     except (KeyError, ValueError, AttributeError):
         return  # left already: an earlier item of this shard asked too

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crossdock.combine.described import OPEN, Half, bind_call, name_of, signature
+from crossdock.combine.described import OPEN, Half, check_call, name_of, signature
 from crossdock.errors import CompositionError
 
 __all__ = ["Into", "arguments", "into", "place"]
@@ -185,7 +185,7 @@ def _from_open_place(half: Half, args: Sequence[Any], kwargs: Mapping[str, Any])
 
 def _checked(half: Half, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
     try:
-        bind_call(half.task, tuple(args), kwargs, whole=True)
+        check_call(half.task, args, kwargs, whole=True)
     except CompositionError as error:
         error.cause = f"after the stitch function, {error.cause}"
         raise

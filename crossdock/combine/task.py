@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from crossdock.combine.described import check_function, innermost, read_signature
+from crossdock.combine.described import Shape, check_function, innermost, read_signature
 from crossdock.combine.execution import Execution
 from crossdock.combine.mapping import Mappable
 from crossdock.combine.reference import importable_name, imported
@@ -25,13 +25,13 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
+_ONCE = RetryPolicy()
+
 
 class FunctionTask(Mappable, Task, Generic[P, R_co]):
     """A function as a task. Made by ``xd.task``."""
 
-    def __init__(
-        self, function: Callable[P, R_co], *, name: str = "", policy: RetryPolicy = RetryPolicy()
-    ) -> None:
+    def __init__(self, function: Callable[P, R_co], *, name: str = "", policy: RetryPolicy = _ONCE) -> None:
         inner = innermost(function)
         self.name = name or getattr(inner, "__name__", "") or type(function).__name__
         if self.name == "__call__":
@@ -48,9 +48,14 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
         return self.function
 
     @functools.cached_property
-    def cached_signature(self) -> inspect.Signature | None:
+    def shape(self) -> Shape:
         """The function's signature, read once."""
-        return read_signature(self.function)
+        return Shape(read_signature(self.function))
+
+    @property
+    def cached_signature(self) -> inspect.Signature | None:
+        """The function's signature; ``None`` for a builtin that does not say."""
+        return self.shape.signature
 
     @property
     def has_retries(self) -> bool:
@@ -73,10 +78,10 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
         return Execution(name=self.name, policy=self.policy).call(lambda _: self.function(*args, **kwargs))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """Refuse to be a method silently without its ``self``."""
+        """As a method, it is bound as the function would be."""
         if instance is None:
             return self
-        return FunctionTask(self.function.__get__(instance, owner), name=self.name, policy=self.policy)  # type: ignore[attr-defined]
+        return FunctionTask(self.function.__get__(instance, owner), name=self.name, policy=self.policy)
 
     def map_target(self) -> tuple[str, Callable[..., Any], inspect.Signature | None]:
         """Name, the function for one item, and the signature: what ``map`` needs."""
@@ -86,9 +91,9 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
         execution.policy = self.policy
         known = self.cached_signature
         if known is None:
-            return execution.call(lambda _: self.function(**values))
-        bound = inspect.BoundArguments(known, dict(values))  # type: ignore[arg-type]
-        return execution.call(lambda _: self.function(*bound.args, **bound.kwargs))
+            return execution.call(lambda _: self.run(**values))
+        bound = inspect.BoundArguments(known, dict(values))
+        return execution.call(lambda _: self.run(*bound.args, **bound.kwargs))
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = importable_name(self, self.function)

@@ -52,7 +52,10 @@ class LocalRunner:
                 done.put((index, error))
 
         pool = ThreadPoolExecutor(
-            self._threads, thread_name_prefix=f"crossdock-{name}", initializer=stop_pauses_with, initargs=(stop,)
+            self._threads,
+            thread_name_prefix=f"crossdock-{name}",
+            initializer=stop_pauses_with,
+            initargs=(stop,),
         )
         try:
             yield from self._feed(pool, work, iter(enumerate(items)), done)

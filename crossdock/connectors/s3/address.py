@@ -33,7 +33,9 @@ class Address:
             path = f"{self.root}/{encode_key(key)}"
         if not query:
             return path
-        pairs = (f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in sorted(query.items()))
+        pairs = (
+            f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in sorted(query.items())
+        )
         return f"{path}?{'&'.join(pairs)}"
 
 
@@ -50,6 +52,8 @@ def address_of(bucket: str, options: S3Options, region: str) -> Address:
         virtual = options.addressing_style != "path" and "." not in bucket
     if virtual:
         scheme, _, host = base.partition("://")
-        return Address(base=f"{scheme}://{bucket}.{host}", root=prefix, region=region, virtual=True, amazon=amazon)
+        return Address(
+            base=f"{scheme}://{bucket}.{host}", root=prefix, region=region, virtual=True, amazon=amazon
+        )
     root = f"{prefix}/{quote(bucket, safe='-._~')}"
     return Address(base=base, root=root, region=region, virtual=False, amazon=amazon)

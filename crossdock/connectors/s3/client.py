@@ -41,7 +41,7 @@ class Answer:
         self.status, self.headers, self.body = status, headers, body
 
 
-class _Signer(S3SigV4Auth):  # type: ignore[misc]
+class _Signer(S3SigV4Auth):
     """SigV4 over headers; the payload is signed only if the caller hashed it."""
 
     def payload(self, request: Any) -> str:
@@ -137,7 +137,9 @@ class Client:
         body: bytes = response.read(_BODY_LIMIT + 1, decode_content=False)
         if len(body) > _BODY_LIMIT:
             response.close()
-            raise ConnectionLostError("the answer is absurdly long", operation=operation, where=self.where, key=key)
+            raise ConnectionLostError(
+                "the answer is absurdly long", operation=operation, where=self.where, key=key
+            )
         response.read()  # the end of the body: the connection goes back
         response.release_conn()
         return body
@@ -158,7 +160,9 @@ class Client:
         if payload is not None:
             body = _pieces(memoryview(payload).cast("B")) if memoryview(payload).nbytes else b""
             sent["Content-Length"] = str(memoryview(payload).nbytes)
-        signed = self._signed(method, target, sent, document, unsigned=payload is not None, operation=operation)
+        signed = self._signed(
+            method, target, sent, document, unsigned=payload is not None, operation=operation
+        )
         with translated(operation, self.where, key):
             return self._pool.urlopen(
                 method,

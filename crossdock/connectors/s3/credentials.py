@@ -118,5 +118,7 @@ def identity_of(options: S3Options, *, where: str) -> Identity:
     try:
         identity.region()
     except BotoCoreError as error:
-        raise ConfigError(str(error), operation="open", where=where, hint="check the option profile") from error
+        raise ConfigError(
+            str(error), operation="open", where=where, hint="check the option profile"
+        ) from error
     return identity

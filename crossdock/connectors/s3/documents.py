@@ -130,7 +130,8 @@ def parse_time(text: str | None) -> datetime | None:
 def part_list(parts: Sequence[Part]) -> bytes:
     """The body of CompleteMultipartUpload."""
     rows = "".join(
-        f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(_quote(part.etag))}</ETag></Part>" for part in parts
+        f"<Part><PartNumber>{part.number}</PartNumber><ETag>{escape(_quote(part.etag))}</ETag></Part>"
+        for part in parts
     )
     return (
         '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'

@@ -57,7 +57,9 @@ def encoded(metadata: Metadata) -> Metadata:
         raise UnsupportedError("user metadata is over S3's limit of 2 KiB", operation="put")
     system = {name: getattr(metadata, name) for name in Metadata.FIELDS}
     for name, value in (*system.items(), *user.items()):
-        if value is not None and (not value.isascii() or not value.isprintable() or value != value.strip(" ")):
+        if value is not None and (
+            not value.isascii() or not value.isprintable() or value != value.strip(" ")
+        ):
             raise UnsupportedError(f"metadata {name} = {value!r} is no header value", operation="put")
     return Metadata(**system, user=user)
 
@@ -80,7 +82,7 @@ def _settled(system: Mapping[str, str | None], user: Mapping[str, str]) -> Metad
     fields = {name: value or None for name, value in system.items()}
     if fields["content_type"] == _NO_TYPE:
         fields["content_type"] = None
-    return Metadata(**fields, user={name: _unword(value) for name, value in sorted(user.items())})  # type: ignore[arg-type]
+    return Metadata(**fields, user={name: _unword(value) for name, value in sorted(user.items())})
 
 
 def _unword(value: str) -> str:

@@ -27,22 +27,26 @@ class S3Options:
         env=("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         aliases=("endpoint", "aws_endpoint", "aws_endpoint_url", "aws_endpoint_url_s3"),
     )
-    key: Secret | None = option(
+    key: Secret | None = option(  # noqa: RUF009 - as every option; only the immutable types pass unasked
         "Access key id.", secret=True, aliases=("username", "access_key_id", "aws_access_key_id")
     )
-    secret: Secret | None = option(
+    secret: Secret | None = option(  # noqa: RUF009 - as every option; only the immutable types pass unasked
         "Secret access key.", secret=True, aliases=("password", "secret_access_key", "aws_secret_access_key")
     )
-    token: Secret | None = option(
+    token: Secret | None = option(  # noqa: RUF009 - as every option; only the immutable types pass unasked
         "Session token of temporary credentials.",
         secret=True,
         aliases=("session_token", "aws_session_token", "aws_token"),
     )
     anon: bool = option(
-        "Send unsigned requests: public buckets only.", default=False, aliases=("skip_signature", "aws_skip_signature")
+        "Send unsigned requests: public buckets only.",
+        default=False,
+        aliases=("skip_signature", "aws_skip_signature"),
     )
     profile: str | None = option(
-        "Profile of the shared configuration files.", env=("AWS_PROFILE", "AWS_DEFAULT_PROFILE"), aliases=("profile_name",)
+        "Profile of the shared configuration files.",
+        env=("AWS_PROFILE", "AWS_DEFAULT_PROFILE"),
+        aliases=("profile_name",),
     )
     region: str | None = option(
         "Region of the bucket; without it the profile's, or us-east-1.",
@@ -55,9 +59,13 @@ class S3Options:
         env=("AWS_S3_ADDRESSING_STYLE",),
     )
     requester_pays: bool = option(
-        "Pay for requests to a requester-pays bucket.", default=False, aliases=("request_payer", "aws_request_payer")
+        "Pay for requests to a requester-pays bucket.",
+        default=False,
+        aliases=("request_payer", "aws_request_payer"),
     )
-    connect_timeout_s: float = option("Longest wait for a connection.", default=10.0, unit="s", aliases=("connect_timeout",))
+    connect_timeout_s: float = option(
+        "Longest wait for a connection.", default=10.0, unit="s", aliases=("connect_timeout",)
+    )
     no_progress_timeout_s: float = option(
         "Longest silence of a connection; there is no limit on total time.",
         default=60.0,
@@ -102,7 +110,9 @@ def _from_kwargs(client: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
     left = [f"client_kwargs.{name}" for name in client if name not in known]
     for name, value in config.items():
         if name in ("connect_timeout", "read_timeout"):
-            found["connect_timeout_s" if name == "connect_timeout" else "no_progress_timeout_s"] = float(value)
+            found["connect_timeout_s" if name == "connect_timeout" else "no_progress_timeout_s"] = float(
+                value
+            )
         elif name == "s3" and isinstance(value, Mapping) and set(value) <= {"addressing_style"}:
             found |= value
         else:

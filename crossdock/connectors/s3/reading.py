@@ -106,7 +106,7 @@ def demand_version(info: ObjectInfo, version: Version, *, operation: str, where:
         )
 
 
-def _extent(response: Any, byte_range: ByteRange | None, **place: str) -> tuple[int, int, int]:
+def _extent(response: Any, byte_range: ByteRange | None, **place: Any) -> tuple[int, int, int]:
     """Whole size, bytes to drop and bytes to pass on, from honest headers only."""
     length = response.headers.get("content-length", "")
     if not length.isdigit():

@@ -1,0 +1,217 @@
+"""The multipart verbs, signed by botocore and sent by urllib3: exact, conditional, each part checked by the server.
+
+A part carries CRC-64/NVME. A server that does not confirm it has to confirm the part's MD5 (as its ETag) instead, so
+that no part is taken on trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from urllib.parse import unquote_plus
+
+from crossdock.connectors.digests import digest_of, expected_multipart_etag
+from crossdock.connectors.native import unquoted
+from crossdock.connectors.s3 import documents, headers
+from crossdock.connectors.s3.client import Answer, Client
+from crossdock.connectors.s3.connection import Learned
+from crossdock.connectors.service_errors import error_of
+from crossdock.errors import ConnectionLostError, IntegrityError, NotFoundError
+from crossdock.model import NO_DIGESTS, Condition, Digests, Metadata, Part, Upload, Version
+from crossdock.ports import Chunk
+
+__all__ = ["abort", "begin", "complete", "confirmed", "document", "list_uploads", "put_part", "to_send"]
+
+_CHECKSUM = {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
+
+
+def document(
+    client: Client, operation: str, key: str | None, answer: Answer, root: str, row: str = ""
+) -> documents.Page:
+    """The XML of an answer; a 200 that carries an error is the error it carries.
+
+    Raises:
+        ConnectionLostError: The body is cut or no such document: the outcome is unknown.
+    """
+    try:
+        return documents.parse(answer.body, root, row)
+    except documents.MalformedError as error:
+        text = answer.body[:4096].decode("utf-8", "replace")
+        if "<Error>" in text:
+            raise error_of(answer.status, text, operation=operation, where=client.where, key=key) from None
+        raise ConnectionLostError(str(error), operation=operation, where=client.where, key=key) from error
+
+
+def begin(client: Client, learned: Learned, key: str, *, part_size_bytes: int, metadata: Metadata) -> Upload:
+    """CreateMultipartUpload; asks for a full-object CRC-64/NVME unless the server is known not to check it."""
+    sent = headers.metadata_headers(headers.encoded(metadata))
+    if learned.checks_crc64nvme is not False:
+        sent |= _CHECKSUM
+    answer = client.call("begin", "POST", key, query={"uploads": ""}, headers=sent, document=b"")
+    page = document(client, "begin", key, answer, "InitiateMultipartUploadResult")
+    if not page.root.get("UploadId"):
+        raise ConnectionLostError(
+            "the answer names no upload", operation="begin", where=client.where, key=key
+        )
+    state = {"crc64nvme": "1"} if learned.checks_crc64nvme is not False else {}
+    return Upload(
+        key=key, id=page.root["UploadId"], part_size_bytes=part_size_bytes, metadata=metadata, state=state
+    )
+
+
+def put_part(
+    client: Client, learned: Learned, upload: Upload, number: int, data: Chunk, digests: Digests
+) -> Part:
+    """UploadPart, checked by the server."""
+    digests = to_send(learned, data, digests, crc64nvme="crc64nvme" in upload.state)
+    answer = client.call(
+        "put part",
+        "PUT",
+        upload.key,
+        query={"partNumber": str(number), "uploadId": upload.id},
+        headers=headers.checksum_headers(digests),
+        payload=data,
+    )
+    proven = confirmed(
+        learned, data, digests, answer, operation="put part", where=client.where, key=upload.key
+    )
+    return Part(
+        number=number,
+        size=memoryview(data).nbytes,
+        etag=unquoted(answer.headers.get("etag")) or "",
+        digests=proven,
+    )
+
+
+def to_send(learned: Learned, data: Chunk, digests: Digests, *, crc64nvme: bool = True) -> Digests:
+    """The digests that go along: CRC-64/NVME where it is or may be checked, MD5 where it is not."""
+    if crc64nvme and learned.checks_crc64nvme is not False:
+        crc = digests.crc64nvme or digest_of(data, ["crc64nvme"]).crc64nvme
+        return Digests(crc64nvme=crc, md5=digests.md5)
+    return Digests(md5=digests.md5 or digest_of(data, ["md5"]).md5)
+
+
+def confirmed(
+    learned: Learned, data: Chunk, sent: Digests, answer: Answer, *, operation: str, where: str, key: str
+) -> Digests:
+    """What the answer proves of the bytes sent; learns how this server proves it.
+
+    A server that checked CRC-64/NVME says so in the same header. Otherwise its ETag must be the MD5 of the bytes, unless
+    it is no MD5 at all (encryption): then nothing is proven.
+
+    Raises:
+        IntegrityError: The server holds other bytes.
+    """
+    crc = headers.raw_checksum(answer.headers.get("x-amz-checksum-crc64nvme"))
+    if crc is not None and sent.crc64nvme is not None:
+        if learned.checks_crc64nvme is None:
+            learned.checks_crc64nvme = True
+        if crc != sent.crc64nvme:
+            raise IntegrityError(
+                "the server computed another crc64nvme", operation=operation, where=where, key=key
+            )
+        return sent
+    if sent.crc64nvme is not None and learned.checks_crc64nvme is None:
+        learned.checks_crc64nvme = False
+    if learned.checks_crc64nvme and sent.crc64nvme is not None:
+        return sent  # documented to be checked, even where a proxy drops the header
+    theirs = headers.published(answer.headers, checksums=False).md5
+    if theirs is None:
+        learned.etag_is_md5 = False
+        return NO_DIGESTS
+    ours = sent.md5 or digest_of(data, ["md5"]).md5
+    if ours != theirs:
+        raise IntegrityError(
+            "the server holds bytes of another md5", operation=operation, where=where, key=key
+        )
+    return Digests(md5=ours, crc64nvme=sent.crc64nvme)
+
+
+def complete(
+    client: Client,
+    learned: Learned,
+    upload: Upload,
+    parts: Sequence[Part],
+    *,
+    size: int,
+    digests: Digests,
+    condition: Condition,
+) -> tuple[Version, Digests]:
+    """CompleteMultipartUpload; says the version and what is proven of the whole.
+
+    Where the server checks CRC-64/NVME, it compares the whole object's before anything is visible. Where every part was
+    proven by MD5, the answer must be the MD5 of these MD5s.
+
+    Raises:
+        IntegrityError: The whole is not what was sent.
+    """
+    key, where = upload.key, client.where
+    sent = headers.condition_headers(condition)
+    checked = "crc64nvme" in upload.state and learned.checks_crc64nvme is True
+    if checked:
+        sent |= {"x-amz-mp-object-size": str(size)}
+        if digests.crc64nvme is not None:
+            sent |= headers.checksum_headers(Digests(crc64nvme=digests.crc64nvme))
+            sent |= {"x-amz-checksum-type": "FULL_OBJECT"}
+    answer = client.call(
+        "complete",
+        "POST",
+        key,
+        query={"uploadId": upload.id},
+        headers=sent,
+        document=documents.part_list(parts),
+    )
+    page = document(client, "complete", key, answer, "CompleteMultipartUploadResult")
+    etag = unquoted(page.root.get("ETag"))
+    expected = expected_multipart_etag(parts)
+    by_md5 = bool(parts) and all(part.digests.md5 is not None for part in parts)
+    if by_md5 and etag is not None and "-" in etag and etag != expected:
+        raise IntegrityError(
+            "the server made the object of other parts", operation="complete", where=where, key=key
+        )
+    theirs = headers.raw_checksum(page.root.get("ChecksumCRC64NVME"))
+    if theirs is not None and digests.crc64nvme is not None and checked and theirs != digests.crc64nvme:
+        raise IntegrityError(
+            "the server computed another crc64nvme", operation="complete", where=where, key=key
+        )
+    proven = digests.crc64nvme if checked or (learned.etag_is_md5 and expected is not None) else None
+    return Version(etag=etag), Digests(crc64nvme=proven or (theirs if checked else None))
+
+
+def abort(client: Client, upload: Upload) -> None:
+    """AbortMultipartUpload; an upload that is gone is fine."""
+    try:
+        client.call("abort", "DELETE", upload.key, query={"uploadId": upload.id})
+    except NotFoundError as error:
+        if "NoSuchBucket" in error.cause:
+            raise
+
+
+def list_uploads(client: Client, prefix: str) -> Iterator[Upload]:
+    """ListMultipartUploads, page by page, in the server's order; a page that does not advance raises."""
+    marker: tuple[str, str] = ("", "")
+    while True:
+        query = {"uploads": "", "encoding-type": "url", "prefix": prefix}
+        if marker != ("", ""):
+            query |= {"key-marker": marker[0], "upload-id-marker": marker[1]}
+        answer = client.call(
+            "list uploads", "GET", None, query={k: v for k, v in query.items() if v or k == "uploads"}
+        )
+        page = document(client, "list uploads", None, answer, "ListMultipartUploadsResult", "Upload")
+        plain = unquote_plus if page.root.get("EncodingType", "").lower() == "url" else str
+        for row in page.rows:
+            key = plain(row.get("Key", ""))
+            if key.startswith(prefix):
+                yield Upload(
+                    key=key,
+                    id=row.get("UploadId", ""),
+                    part_size_bytes=0,
+                    begun=documents.parse_time(row.get("Initiated")),
+                )
+        if page.root.get("IsTruncated", "false").lower() != "true":
+            return
+        following = (plain(page.root.get("NextKeyMarker", "")), page.root.get("NextUploadIdMarker", ""))
+        if following in (marker, ("", "")):
+            raise ConnectionLostError(
+                "the listing of uploads goes in circles", operation="list uploads", where=client.where
+            )
+        marker = following

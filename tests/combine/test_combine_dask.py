@@ -1,0 +1,378 @@
+"""``DaskRunner`` on a real cluster of two worker processes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import distributed
+import pytest
+
+import crossdock as xd
+from crossdock.combine.sharding import ShardSizer
+from crossdock.model import State
+
+# Dask leaves sockets of killed workers and of closed event loops to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
+
+
+def identity(value):
+    return value
+
+
+def add_one(value):
+    return value + 1
+
+
+first = xd.task(identity, name="identity")
+second = xd.task(add_one, name="add_one")
+inc = xd.CombinedTask(first.bind(xd.param("x")), second, name="inc")
+
+
+class UnpicklableError(Exception):
+    """Pickles, but cannot be unpickled: its class wants two arguments."""
+
+    def __init__(self, code, text):
+        super().__init__(f"{code}: {text}")
+
+
+@pytest.fixture(scope="module")
+def runner():
+    with xd.DaskRunner(cluster_kwargs={"n_workers": 2}, threads=4) as runner:
+        yield runner
+
+
+def client_of(runner):
+    return runner._connect().client
+
+
+def test_items_run_on_the_workers_and_come_back_in_order(runner):
+    result = xd.task(lambda x: (x, os.getpid())).map(x=range(20), runner=runner)
+    values = result.results()
+
+    assert [value for value, _ in values] == list(range(20))
+    assert {pid for _, pid in values} <= set(runner.workers().values())
+    assert os.getpid() not in runner.workers().values()
+    assert len(runner.workers()) == 2
+
+
+def test_both_halves_run_in_one_process_on_one_thread(runner):
+    def start():
+        import threading
+
+        return os.getpid(), threading.get_ident()
+
+    def end(place):
+        import threading
+
+        return place == (os.getpid(), threading.get_ident())
+
+    def pair(_):
+        return xd.task(end)(xd.task(start)())
+
+    assert all(xd.one_task(pair).map([0] * 10, runner=runner).results())
+
+
+def test_two_thousand_items_are_far_fewer_dask_tasks(runner):
+    client = client_of(runner)
+    before = client.run_on_scheduler(count_tasks)
+    result = inc.map(x=range(2_000), runner=runner)
+
+    assert result.results() == list(range(1, 2_001))
+    assert client.run_on_scheduler(count_tasks) - before < 100
+
+
+def count_tasks(dask_scheduler):
+    return sum(
+        count
+        for prefix, task_prefix in dask_scheduler.task_prefixes.items()
+        if prefix == "inc"
+        for count in [sum(task_prefix.state_counts.values())]
+    )
+
+
+def test_failures_are_data_whatever_they_are_made_of(runner):
+    def fail(x):
+        if x == 0:
+            raise UnpicklableError(7, "odd")
+        if x == 1:
+            raise xd.ThrottledError("slow down", operation="put", where="gs://b")
+        if x == 2:
+            raise SystemExit(3)
+        if x == 3:
+            return lambda: (_ for _ in ())
+        if x == 4:
+            return open(os.devnull)  # noqa: SIM115, PTH123 - what cannot be pickled
+        return x
+
+    result = xd.task(fail).map(x=range(6), runner=runner)
+    by_index = {outcome.index: outcome for outcome in result}
+
+    assert by_index[5].value == 5
+    assert "UnpicklableError: 7: odd" in str(by_index[0].error)
+    assert isinstance(by_index[1].error.__cause__, xd.ThrottledError)
+    assert by_index[1].error.__cause__.where == "gs://b"
+    assert by_index[2].state is State.FAILED
+    assert by_index[3].ok
+    assert "cannot leave the worker" in str(by_index[4].error)
+
+
+def test_a_chain_of_maps_flows_on_dask(runner):
+    result = inc.map(x=inc.map(x=inc.map(x=range(50), runner=runner), runner=runner), runner=runner)
+
+    assert result.results() == list(range(3, 53))
+
+
+def test_equal_items_each_run(runner):
+    assert inc.map(x=[1, 1, 1], runner=runner).results() == [2, 2, 2]
+
+
+def test_a_generator_is_taken_within_the_window():
+    """No more than the window's shards are taken ahead of the first result."""
+    taken = []
+
+    def numbers():
+        for number in range(10_000):
+            taken.append(number)
+            yield number
+
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        one = xd.DaskRunner(cluster=cluster, threads=2, shard_size=3, window=2)
+        run = one.run(add_one, numbers(), name="window")
+        next(run)
+        at_most = len(taken)
+        run.close()
+        one.close()
+        assert cluster.status == distributed.Status.running
+
+    assert at_most <= 3 * (2 + 2)
+
+
+def test_a_killed_worker_loses_nothing(runner, tmp_path):
+    """SIGKILL in the middle of an item: it runs again elsewhere, everything ends once, as success."""
+
+    def work(x):
+        mark = tmp_path / "killed"
+        if x == 5 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        (tmp_path / f"ran-{x}").touch()
+        return x
+
+    before = set(runner.workers().values())
+    outcomes = list(xd.task(work).map(x=range(60), runner=runner))
+
+    assert (tmp_path / "killed").exists()
+    assert sorted(outcome.index for outcome in outcomes) == list(range(60))
+    assert all(outcome.ok for outcome in outcomes)
+    client_of(runner).wait_for_workers(2)
+    assert before != set(runner.workers().values())
+
+
+def test_secrets_given_as_text_reach_workers_started_afterwards():
+    """And never stand in what is sent to them."""
+    secret = xd.Secret("canary-3141")
+    with xd.DaskRunner(cluster_class="distributed.LocalCluster", n_workers=1) as fresh:
+        result = xd.task(lambda x, secret: len(secret.reveal())).map(
+            x=[1], secret=xd.unmapped(secret), runner=fresh
+        )
+        assert result.results() == [11]
+
+    assert b"canary" not in pickle.dumps(secret)
+
+
+class FakeCluster:
+    """A cluster class of somebody else's, known by its dotted name."""
+
+    made: list[FakeCluster] = []  # noqa: RUF012 - what the test looks at
+
+    def __init__(self, *, size, shared):
+        self._cluster = distributed.LocalCluster(
+            n_workers=size, threads_per_worker=1, processes=False, dashboard_address=None
+        )
+        self.scheduler_address = self._cluster.scheduler_address
+        self.shared = shared
+        self.adapted = None
+        self.closed = False
+        FakeCluster.made.append(self)
+
+    def adapt(self, **kwargs):
+        self.adapted = kwargs
+
+    def close(self):
+        self.closed = True
+        self._cluster.close()
+
+
+def test_a_cluster_class_by_dotted_name_gets_its_arguments_and_starts_late():
+    name = f"{FakeCluster.__module__}.{FakeCluster.__qualname__}"
+    fake = sys.modules[FakeCluster.__module__].FakeCluster
+    fake.made.clear()
+    runner = xd.DaskRunner(
+        cluster_class=name,
+        cluster_kwargs={"size": 1, "shared": "x"},
+        adapt_kwargs={"minimum": 1, "maximum": 1},
+    )
+    assert fake.made == []
+    with runner:
+        assert inc.map(x=[1], runner=runner).results() == [2]
+        (made,) = fake.made
+        assert (made.shared, made.adapted, made.closed) == ("x", {"minimum": 1, "maximum": 1}, False)
+        assert runner.cluster is made
+    runner.close()
+
+    assert made.closed
+
+
+def test_keep_cluster_leaves_it_and_an_address_finds_it(runner):
+    with xd.DaskRunner(FakeClusterHolder.address(runner)) as other:
+        assert inc.map(x=[1, 2], runner=other).results() == [2, 3]
+    with xd.DaskRunner(client=client_of(runner)) as third:
+        assert inc.map(x=[1], runner=third).results() == [2]
+    assert client_of(runner).status == "running"
+
+    keeping = xd.DaskRunner(
+        cluster_class=FakeCluster, cluster_kwargs={"size": 1, "shared": 0}, keep_cluster=True
+    )
+    with keeping:
+        keeping.workers()
+        kept = keeping.cluster
+    assert not kept.closed
+    kept.close()
+
+
+class FakeClusterHolder:
+    @staticmethod
+    def address(runner):
+        return client_of(runner).scheduler.address
+
+
+def test_inside_a_worker_a_runner_without_arguments_uses_its_cluster(runner):
+    """And gives its own slot back while it waits, so that waiting items cannot fill the cluster."""
+
+    def outer(x):
+        with xd.DaskRunner() as inner:
+            return sum(inc.map(x=range(x), runner=inner).results())
+
+    result = xd.task(outer).map(x=[3, 4, 5, 6], runner=runner)
+
+    assert result.results() == [6, 10, 15, 21]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"address": "tcp://x", "client": 1}, "one of"),
+        ({"address": "tcp://x", "n_workers": 2}, "start a cluster"),
+        ({"cluster_kwargs": {"n_workers": 1}, "n_workers": 2}, "twice"),
+        ({"shard_size": 0}, "shard_size"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_contradicting_arguments_are_refused_at_once(arguments, words):
+    with pytest.raises(xd.ConfigError, match=words):
+        xd.DaskRunner(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"cluster_class": "no.such.Cluster"}, xd.ConfigError, "cannot be imported"),
+        ({"cluster_kwargs": {"nonsense": 1}}, xd.ConfigError, "cannot be started"),
+        (
+            {"address": "tcp://127.0.0.1:1", "client_kwargs": {"timeout": "300ms"}},
+            xd.ConnectionLostError,
+            "no Dask scheduler answers",
+        ),
+    ],
+)
+def test_a_cluster_that_cannot_be_had_is_one_clear_error(arguments, error, words):
+    with pytest.raises(error, match=words):
+        inc.map(x=[1], runner=xd.DaskRunner(**arguments)).results()
+
+
+def test_what_cannot_be_pickled_is_refused_before_a_cluster_starts():
+    fake = sys.modules[FakeCluster.__module__].FakeCluster
+    fake.made.clear()
+    lazy = xd.DaskRunner(cluster_class=fake, cluster_kwargs={"size": 1, "shared": 0})
+    with open(os.devnull) as file, pytest.raises(xd.ConfigError, match="cannot be pickled"):  # noqa: PTH123
+        xd.task(lambda x, file: x).map(x=[1], file=xd.unmapped(file), runner=lazy).results()
+
+    assert fake.made == []
+
+
+def test_other_software_on_a_worker_is_refused(runner, monkeypatch):
+    monkeypatch.setattr("crossdock.combine.sharding.__version__", "0.0.0-other")
+    with pytest.raises(
+        xd.ConfigError, match=r"a worker runs crossdock .* the driver crossdock 0\.0\.0-other"
+    ):
+        inc.map(x=[1], runner=xd.DaskRunner(client=client_of(runner))).results()
+
+
+def test_shards_grow_with_quick_items_and_shrink_at_the_end():
+    sizer = ShardSizer(None, threads=4, slots=2, total=10_000)
+    sizes = [sizer.next_size()]
+    sizer.took(sizes[-1])
+    sizer.observe(4, 0.001)
+    sizes.append(sizer.next_size())
+    for _ in range(10):
+        sizer.observe(sizes[-1], 0.001)
+    sizer.took(9_990)
+
+    assert sizes == [4, 32]
+    assert sizer.next_size() == 4
+    assert ShardSizer(None, threads=16, slots=2, total=6).next_size() == 3
+    assert ShardSizer(7, threads=4, slots=2, total=None).next_size() == 7
+    slow = ShardSizer(None, threads=4, slots=2, total=None)
+    slow.observe(4, 60)
+    assert slow.next_size() == 4
+
+
+def test_a_run_is_quiet_from_start_to_exit(tmp_path):
+    """Nothing on stderr: no lost keys, no closed comms, no tracebacks at interpreter exit."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import crossdock as xd\n"
+        "def work(n):\n"
+        "    return n\n"
+        "if __name__ == '__main__':\n"
+        "    with xd.DaskRunner(n_workers=1) as runner:\n"
+        "        result = xd.task(work).map(n=range(100), runner=runner)\n"
+        "        next(iter(result))\n"
+        "        result.cancel()\n"
+        "    print(sum(result.counts.values()))\n"
+    )
+
+    done = subprocess.run([sys.executable, script], check=True, timeout=60, capture_output=True, text=True)
+
+    assert done.stdout == "100\n"
+    assert [line for line in done.stderr.splitlines() if "cancelled" not in line] == []
+
+
+def test_what_a_worker_wrote_is_where_it_said(runner, tmp_path):
+    """Payload stays on the worker: only a small value comes back."""
+
+    def source():
+        yield from (b"x" * 1000 for _ in range(1000))
+
+    def sink(stream, path):
+        with Path(path).open("wb") as file:
+            return sum(file.write(chunk) for chunk in stream)
+
+    with xd.one_task("write") as write:
+        xd.task(sink)(xd.task(source), xd.param("path"))
+    paths = [str(tmp_path / str(number)) for number in range(4)]
+
+    assert write.map(path=paths, runner=runner).results() == [1_000_000] * 4
+    assert all(Path(path).stat().st_size == 1_000_000 for path in paths)

@@ -1,0 +1,54 @@
+"""What all tests share: in CI a skipped test is a failed test, because a suite that did not run proves nothing.
+
+``--no-skips``, or ``CI=true`` in the environment, turns skips of tests and of whole modules into failures. A test that
+may really be missing its other half somewhere says so with ``@pytest.mark.may_skip("why")``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skips",
+        action="store_true",
+        default=os.environ.get("CI", "").lower() in ("1", "true", "yes"),
+        help="a skipped test fails, unless it is marked may_skip (default where CI=true)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "may_skip(reason): a skip is acceptable even in CI, and why")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if item.get_closest_marker("may_skip") is None:
+        _fail_if_skipped(report, item.config)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped(report, collector.config)
+    return report
+
+
+def _fail_if_skipped(report: Any, config: pytest.Config) -> None:
+    """Expected failures are reported as skips too; those stay what they are."""
+    if not config.getoption("--no-skips") or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    report.outcome = "failed"
+    report.longrepr = f"skipped where skipping is a failure (--no-skips): {reason}"
