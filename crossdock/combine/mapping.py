@@ -6,6 +6,7 @@ a barrier. Outcomes are kept (they are small: values of combined tasks are guard
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import logging
 import os
@@ -207,8 +208,11 @@ class MapResult(OutcomesInOrder):
         function = ItemFunction(
             name=name, run=run, names=columns.names, constants=columns.constants, run_id=self.run_id
         )
+        # In the caller's context: inside a Dask worker that is how a runner finds the worker.
         self._driver = threading.Thread(
-            target=self._drive, args=(function, runner, window), name=f"map-{name}"
+            target=contextvars.copy_context().run,
+            args=(self._drive, function, runner, window),
+            name=f"map-{name}",
         )
         _finish_before_exit(self)
         self._driver.start()

@@ -349,6 +349,17 @@ class TestCommit:
             store.complete(upload, [first, last], size=first.size + last.size)
         assert not (root / "key").exists()
 
+    def test_acknowledged_bytes_that_are_gone_are_missed(self, root):
+        """Parts say what was sent; the file must also have it."""
+        store = LocalStore(str(root))
+        upload = store.begin("key", part_size_bytes=4)
+        part = store.put_part(upload, 1, b"0123")
+        os.truncate(next(root.rglob("key")), 2)
+
+        with pytest.raises(IntegrityError, match="2 bytes, not 4"):
+            store.complete(upload, [part], size=4)
+        assert not (root / "key").exists()
+
     def test_a_part_longer_than_a_part_is_refused(self, root):
         """It would run into its neighbour."""
         store = LocalStore(str(root))

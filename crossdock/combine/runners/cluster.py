@@ -123,10 +123,14 @@ class ClusterRecipe:
             kwargs.setdefault("n_workers", os.cpu_count() or 1)
         try:
             return kind(**kwargs)
-        except TypeError as error:
-            raise ConfigError(
-                f"{getattr(kind, '__name__', kind)} cannot be started with {sorted(kwargs)}: {error}",
+        except Exception as error:  # whatever somebody's cluster class raises
+            # Workers take what LocalCluster does not know, so a wrong argument comes back as their failure to start.
+            wrong_argument = isinstance(error, TypeError) or isinstance(error.__cause__, TypeError)
+            raise (ConfigError if wrong_argument else ConnectionLostError)(
+                f"{getattr(kind, '__name__', kind)} cannot be started with {sorted(kwargs)}: "
+                f"{error.__cause__ or error}",
                 operation="start cluster",
+                hint="look at cluster_class and cluster_kwargs",
             ) from error
 
     def _wait_for_a_worker(self, client: Any) -> None:

@@ -244,7 +244,8 @@ class ShardLoop:
         with quiet():
             try:
                 self._client.run(stop_run, self._run_id, on_error="ignore")
-                distributed.wait(list(self._under_way))
+                with self._client.as_current():  # it may not be the process's default client
+                    distributed.wait(list(self._under_way))
             finally:
                 self._abandon()
 
