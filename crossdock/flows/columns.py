@@ -1,0 +1,64 @@
+"""How values become columns of the run's Parquet files, and back; what manifest and ledger share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crossdock.model import Digests, Metadata, Version
+
+__all__ = [
+    "DIGEST_FIELDS",
+    "TIME",
+    "digests_of",
+    "metadata_from",
+    "metadata_text",
+    "to_parquet",
+    "version_from",
+]
+
+TIME = pa.timestamp("us", tz="UTC")
+DIGEST_FIELDS = (
+    pa.field("md5", pa.binary()),
+    pa.field("crc32c", pa.binary()),
+    pa.field("crc64nvme", pa.binary()),
+    pa.field("sha256", pa.binary()),
+    pa.field("multipart_etag", pa.string()),
+)
+
+
+def to_parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, group_rows: int) -> bytes:
+    """Rows as one Parquet file in memory, in groups of ``group_rows`` that can be read alone."""
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    pq.write_table(table, sink, compression="zstd", row_group_size=group_rows)
+    return bytes(sink.getvalue())
+
+
+def digests_of(row: Mapping[str, Any]) -> Digests:
+    """The digests of a row."""
+    return Digests(**{field.name: row[field.name] for field in DIGEST_FIELDS})
+
+
+def version_from(etag: str | None, generation: str | None) -> Version:
+    """A version from two columns."""
+    return Version(etag=etag, generation=generation)
+
+
+def metadata_text(metadata: Metadata | None) -> str | None:
+    """Metadata as JSON; ``None`` if the listing did not carry it, which is not the same as none."""
+    if metadata is None:
+        return None
+    known: dict[str, Any] = {
+        name: getattr(metadata, name) for name in Metadata.FIELDS if getattr(metadata, name) is not None
+    }
+    return json.dumps(known | {"user": dict(metadata.user)})
+
+
+def metadata_from(text: str | None) -> Metadata | None:
+    """The other way round."""
+    return None if text is None else Metadata(**json.loads(text))

@@ -1,0 +1,194 @@
+"""The two ends of a run: from what a user wrote (URLs or tasks) to a source, a sink and the mapping between them.
+
+Also what of them a run keeps, and how they are rebuilt from that. Secrets are not kept: they come again from options or
+from each cloud's own chain.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crossdock.connectors.objects import ObjectSink, ObjectSource
+from crossdock.connectors.registry import open_store, split_transfer_options, split_url
+from crossdock.errors import ConfigError, NotFoundError
+from crossdock.events import Note, Observer
+from crossdock.flows.filters import WILDCARDS, split_wildcards
+from crossdock.model import ObjectInfo
+from crossdock.options import public_options
+from crossdock.ports import ObjectStore
+
+__all__ = ["Ends", "describe", "open_ends", "open_sink", "open_source", "rebuilt", "settled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Source and sink as tasks. ``one`` is set when the source is exactly one object, which goes to ``exact``."""
+
+    source: ObjectSource
+    sink: ObjectSink
+    include: tuple[str, ...] = ()
+    one: ObjectInfo | None = None
+    exact: str | None = None
+
+
+def open_ends(
+    source: str | ObjectSource,
+    sink: str | ObjectSink,
+    *,
+    source_options: Mapping[str, Any] | None = None,
+    sink_options: Mapping[str, Any] | None = None,
+    glob: bool = True,
+    verify: str | None = None,
+) -> Ends:
+    """Both ends, from URLs or tasks. Opens no connection.
+
+    Args:
+        source: URL or source task. With ``glob`` wildcards in the URL's key become a prefix and an include.
+        sink: URL or sink task.
+        source_options: Options for a source given as URL.
+        sink_options: Options for a sink given as URL, also those of ``TransferOptions``.
+        glob: Whether wildcards mean anything in the source's URL.
+        verify: Level of verification; ``None`` leaves the sink's own.
+
+    Raises:
+        ConfigError: A URL or an option is wrong, or options are given for a task that is open already.
+    """
+    include: tuple[str, ...] = ()
+    if isinstance(source, str):
+        source, include = _open_with_wildcards(source, source_options or {}, glob=glob)
+    elif source_options:
+        raise ConfigError("source_options go with a URL; this source is a task already", operation="open")
+    if isinstance(sink, str):
+        sink = open_sink(sink, sink_options or {})
+    elif sink_options:
+        raise ConfigError("sink_options go with a URL; this sink is a task already", operation="open")
+    if verify is not None:
+        split_transfer_options({"verify": verify})  # refuses a level that does not exist
+        sink = sink.verifying(verify)
+    return Ends(source=source, sink=sink, include=include)
+
+
+def open_source(url: str, options: Mapping[str, Any]) -> ObjectSource:
+    """A source by URL, its key or prefix as written."""
+    store, prefix = open_store(url, options)
+    return ObjectSource(store, prefix)
+
+
+def open_sink(url: str, options: Mapping[str, Any]) -> ObjectSink:
+    """A sink by URL, its key or prefix as written; a local directory may still be made."""
+    transfer, rest = split_transfer_options(options)
+    if split_url(url)[0].name == "local":
+        rest.setdefault("missing_root_is_empty", True)
+    store, prefix = open_store(url, rest)
+    return ObjectSink(store, prefix, transfer=transfer)
+
+
+def _open_with_wildcards(
+    url: str, options: Mapping[str, Any], *, glob: bool
+) -> tuple[ObjectSource, tuple[str, ...]]:
+    scheme, sep, rest = url.partition("://")
+    path = rest if sep else url
+    local = split_url(url)[0].name == "local"
+    if not glob or WILDCARDS.isdisjoint(path) or (local and os.path.lexists(path)):
+        return open_source(url, options), ()
+    bucket, slash, key = ("", "", path) if local else path.partition("/")
+    if not WILDCARDS.isdisjoint(bucket):
+        raise ConfigError("a bucket's name has no wildcards", operation="open", where=url)
+    prefix, pattern = split_wildcards(key)
+    head = f"{bucket}{slash}{prefix}" or "./"
+    source = open_source(f"{scheme}{sep}{head}" if sep else head, options)
+    return source, (pattern,) if pattern else ()
+
+
+def settled(ends: Ends, observer: Observer) -> Ends:
+    """Find out whether the source is one object or a prefix, and complete both prefixes. At most two requests.
+
+    A source that does not end in ``/`` is one object if there is one of that name, else the prefix with ``/`` added: so
+    ``logs`` never takes ``logs-2/``. A destination opened by URL is a prefix, with ``/`` added, except for one object.
+
+    Raises:
+        ConfigError: Source and destination are the same place.
+        NotFoundError: The bucket is missing.
+    """
+    source, sink = ends.source, ends.sink
+    key = source.prefix
+    if key and not key.endswith("/") and not ends.include:
+        found = _object(source.store, key)
+        if found is not None:
+            return _one(ends, found, observer)
+        source = ObjectSource(source.store, f"{key}/")
+    if sink.prefix and not sink.prefix.endswith("/"):
+        sink = _moved(sink, f"{sink.prefix}/")
+    if (source.store.url, source.store.endpoint, source.prefix) == (
+        sink.store.url,
+        sink.store.endpoint,
+        sink.prefix,
+    ):
+        raise ConfigError("source and destination are the same place", operation="plan", where=source.url)
+    return dataclasses.replace(ends, source=source, sink=sink)
+
+
+def _one(ends: Ends, found: ObjectInfo, observer: Observer) -> Ends:
+    store, key = ends.source.store, found.key
+    if any(page for page in store.list(f"{key}/")):
+        observer(
+            Note(
+                text=f"{store.url}/{key} is an object and a prefix: the object is taken; write {key}/ for the other"
+            )
+        )
+    head, _, last = key.rpartition("/")
+    sink = ends.sink
+    directory = sink.prefix if not sink.prefix or sink.prefix.endswith("/") else None
+    exact = sink.prefix if directory is None else directory + last
+    if (store.url, store.endpoint, key) == (sink.store.url, sink.store.endpoint, exact):
+        raise ConfigError("source and destination are the same object", operation="plan", where=sink.url)
+    return dataclasses.replace(
+        ends,
+        source=ObjectSource(store, f"{head}/" if head or key.startswith("/") else ""),
+        sink=_moved(sink, ""),
+        one=found,
+        exact=exact,
+    )
+
+
+def _object(store: ObjectStore, key: str) -> ObjectInfo | None:
+    if store.refusal(key) is not None:
+        return None  # a key this store cannot hold is no object of it; as a prefix it may still say what is wrong
+    try:
+        return store.stat(key)
+    except NotFoundError:
+        return None
+
+
+def _moved(sink: ObjectSink, prefix: str) -> ObjectSink:
+    return ObjectSink(sink.store, prefix, overwrite=sink.overwrite, transfer=sink.transfer)
+
+
+def describe(end: ObjectSource | ObjectSink) -> dict[str, Any]:
+    """What a run keeps of an end: the store's URL, the prefix, and its options without secrets."""
+    kept = {"store": end.store.url, "prefix": end.prefix, "options": _options_of(end.store)}
+    if isinstance(end, ObjectSink):
+        kept["transfer"] = public_options(end.transfer)
+    return kept
+
+
+def _options_of(store: Any) -> dict[str, Any]:
+    while hasattr(store, "inner"):  # layers
+        store = store.inner
+    options = getattr(store, "options", None)
+    return public_options(options) if dataclasses.is_dataclass(options) else {}
+
+
+def rebuilt(
+    asked: Mapping[str, Any], source_options: Mapping[str, Any] | None, sink_options: Mapping[str, Any] | None
+) -> tuple[ObjectSource, ObjectSink]:
+    """Both ends as ``describe`` kept them, with options given again on top (secrets, another endpoint)."""
+    from_, to = asked["source"], asked["sink"]
+    store, _ = open_store(f"{from_['store']}/", {**from_["options"], **(source_options or {})})
+    transfer, rest = split_transfer_options({**to["options"], **to["transfer"], **(sink_options or {})})
+    sink_store, _ = open_store(f"{to['store']}/", rest)
+    return ObjectSource(store, from_["prefix"]), ObjectSink(sink_store, to["prefix"], transfer=transfer)

@@ -1,0 +1,181 @@
+"""One row of a manifest, from decision to record: send it, or recognise that it is there, or say why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from crossdock.connectors.objects import ObjectSink, ObjectSource
+from crossdock.errors import CrossdockError, NotFoundError, PreconditionError, TaskFailed
+from crossdock.flows.failures import DESTINATION_CHANGED, SOURCE_CHANGED, VANISHED, failure_of
+from crossdock.flows.ledger import LedgerWriter
+from crossdock.flows.planning import Action, Row
+from crossdock.flows.recognise import as_observed, found_complete
+from crossdock.flows.records import Record, RecordState
+from crossdock.flows.run_files import demand
+from crossdock.model import ABSENT, Condition, Receipt
+from crossdock.ports import ObjectStore
+
+__all__ = ["Mover"]
+
+_CLOCK_SKEW = timedelta(minutes=5)
+
+
+class Mover:
+    """Moves rows of one shard; thread-safe.
+
+    Args:
+        source: Where they are.
+        sink: Where they go.
+        pair: The combined task of the two.
+        shard: The shard's number, for records.
+        before: What earlier attempts at this shard recorded. If there was one, rows without a record may have been
+            written by it: they are looked for at the destination before anything is sent.
+    """
+
+    def __init__(
+        self, *, source: ObjectSource, sink: ObjectSink, pair: Any, shard: int, before: Sequence[Record]
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._pair = pair
+        self._shard = shard
+        self._is_repeat = bool(before)
+        self._intents = _intents(before)
+
+    def announce(self, rows: Sequence[Row], ledger: LedgerWriter) -> Iterator[Record]:
+        """The records of a beginning: the attempt itself, and an intent for each upload in parts it may begin."""
+        now = ledger.now()
+        yield Record(shard=self._shard, row=-1, state=RecordState.BEGUN, worker=ledger.worker, time=now)
+        limit = self._sink.transfer.part_size_bytes
+        for row in rows:
+            if row.source.size is None or row.source.size > limit:
+                yield Record(
+                    shard=self._shard,
+                    row=row.number,
+                    state=RecordState.INTENT,
+                    key=row.source.key,
+                    size=row.source.size or 0,
+                    worker=ledger.worker,
+                    time=now,
+                )
+
+    def move(self, row: Row) -> Record:
+        """Bring one row to its end. Raises nothing: a failure is a record."""
+        try:
+            return self._ended(row)
+        except TaskFailed as error:
+            return self._failed(row, error.__cause__ or error)
+        except Exception as error:  # one poison object fails alone, whatever it makes a library raise
+            return self._failed(row, error)
+
+    def _ended(self, row: Row) -> Record:
+        if row.action is Action.COMPARE:
+            found = self._found(row)
+            if found is not None:
+                return self._record(row, RecordState.SKIPPED, evidence=found.evidence)
+        if self._is_repeat:
+            self._clear_uploads(row)
+            unchanged = as_observed(self._sink, row)
+            if unchanged is False:
+                return self._recognised(row, None)
+            found = self._found(row) if unchanged is None else None
+            if found is not None:
+                return self._record(row, RecordState.COPIED, receipt=found)
+        try:
+            receipt: Receipt = self._pair(
+                key=row.name,
+                info=row.source,
+                to=row.destination[len(self._sink.prefix) :],
+                condition=self._condition(row),
+            )
+        except TaskFailed as error:
+            cause = error.__cause__
+            if not isinstance(cause, PreconditionError | NotFoundError):
+                raise
+            self._demand_source(row)
+            if isinstance(cause, NotFoundError):
+                raise
+            return self._recognised(row, cause)
+        return self._record(row, RecordState.COPIED, receipt=receipt)
+
+    def _condition(self, row: Row) -> Condition:
+        """The destination must be as the plan saw it, as far as the store can be asked for that."""
+        wanted = ABSENT if row.observed is None else Condition(version=row.observed)
+        return demand(self._sink.store, wanted)
+
+    def _demand_source(self, row: Row) -> None:
+        """Tell a source that changed from a destination that did. One request.
+
+        Raises:
+            _SourceError: It was deleted or replaced since it was listed.
+        """
+        try:
+            self._source.store.stat(row.source.key, version=row.source.version)
+        except NotFoundError as error:
+            raise _SourceError(VANISHED) from error
+        except PreconditionError as error:
+            raise _SourceError(SOURCE_CHANGED) from error
+
+    def _found(self, row: Row) -> Receipt | None:
+        try:
+            return found_complete(self._source, self._sink, row)
+        except NotFoundError as error:
+            raise _SourceError(VANISHED) from error
+        except PreconditionError as error:
+            raise _SourceError(SOURCE_CHANGED) from error
+
+    def _recognised(self, row: Row, cause: CrossdockError | None) -> Record:
+        """The destination is not as the plan saw it: perhaps because an attempt of ours wrote it."""
+        receipt = self._found(row)
+        if receipt is not None:
+            return self._record(row, RecordState.COPIED, receipt=receipt)
+        error = cause or PreconditionError(
+            "the destination is not in the state that was observed, and it is not this object either",
+            operation="put",
+            where=self._sink.store.url,
+            key=row.destination,
+        )
+        return self._failed(row, error, reason=DESTINATION_CHANGED)
+
+    def _clear_uploads(self, row: Row) -> None:
+        """Abort what an attempt that died left open under this destination key.
+
+        Only uploads begun after that attempt announced them: those of others, and older ones, are not ours.
+        """
+        announced = self._intents.get(row.number)
+        if announced is None:
+            return
+        store: ObjectStore = self._sink.store
+        for upload in store.list_uploads(row.destination):
+            begun = upload.begun
+            if upload.key == row.destination and begun is not None and begun >= announced - _CLOCK_SKEW:
+                store.abort(upload)
+
+    def _failed(self, row: Row, error: BaseException, *, reason: str | None = None) -> Record:
+        if isinstance(error, _SourceError):
+            reason, error = error.reason, error.__cause__ or error
+        return self._record(row, RecordState.FAILED, failure=failure_of(error, reason=reason))
+
+    def _record(self, row: Row, state: RecordState, **fields: Any) -> Record:
+        receipt: Receipt | None = fields.get("receipt")
+        size = receipt.size if receipt is not None else row.source.size or 0
+        return Record(shard=self._shard, row=row.number, state=state, key=row.source.key, size=size, **fields)
+
+
+class _SourceError(Exception):
+    """The source is not what was listed; the cause says how it showed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _intents(before: Sequence[Record]) -> dict[int, datetime]:
+    """When each upload in parts was first announced."""
+    times: dict[int, datetime] = {}
+    for record in before:
+        if record.state is RecordState.INTENT and record.time is not None:
+            times[record.row] = min(record.time, times.get(record.row, record.time))
+    return times

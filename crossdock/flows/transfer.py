@@ -1,0 +1,197 @@
+"""One shard on one worker: its slice of the manifest through the combined task, its outcomes into the ledger.
+
+``ShardTransfer`` is what a runner maps: a picklable recipe, called with a reference to a shard, returning counts. The
+payload passes from source to sink in this process and appears in neither.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from crossdock.combine import CombinedTask
+from crossdock.connectors.objects import ObjectSink, ObjectSource
+from crossdock.errors import CrossdockError
+from crossdock.events import Observer, ignore, listening
+from crossdock.flows.ledger import LedgerWriter, read_shard
+from crossdock.flows.manifest import Manifest
+from crossdock.flows.moving import Mover
+from crossdock.flows.planning import Action, Row
+from crossdock.flows.records import Record, best
+from crossdock.flows.run_directory import RunDirectory
+from crossdock.flows.shards import Shard
+from crossdock.flows.tally import ShardCounts, Tally, counts_of
+
+__all__ = ["Hooks", "ShardEnd", "ShardTransfer"]
+
+
+class ShardEnd(NamedTuple):
+    """All that comes back from a worker: which shard, how its rows stand, whether it was stopped before its end."""
+
+    shard: int
+    counts: ShardCounts
+    stopped: bool = False
+
+
+class Hooks:
+    """What a shard shares with the driver if both run in one process; never pickled."""
+
+    def __init__(self, observer: Observer = ignore, tally: Tally | None = None) -> None:
+        self.observer = observer
+        self.tally = tally
+        self.stop = threading.Event()
+        self.used = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTransfer:
+    """Moves one shard; called by a runner, on any worker, perhaps twice at once.
+
+    Each row is looked up in the ledger first: what is recorded is not touched. Where an earlier attempt had begun and
+    left no record, the destination is looked at before anything is sent. One failing row fails alone; only a ledger
+    or manifest that cannot be used, or a bug, is an error of the shard.
+
+    Attributes:
+        session: The driver's ownership; its sign to stop is looked for every few seconds.
+        concurrency: Objects at a time in this process, over all shards it works on.
+    """
+
+    directory: RunDirectory
+    manifest: Manifest
+    source: ObjectSource
+    sink: ObjectSink
+    session: str
+    concurrency: int
+    hooks: Hooks | None = None
+
+    shard_size = 1  # for runners that group items: a shard is a group already
+
+    def __getstate__(self) -> dict[str, Any]:
+        fields = ("directory", "manifest", "source", "sink", "session", "concurrency")
+        return {name: getattr(self, name) for name in fields}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "hooks", None)
+
+    def __call__(self, shard: Shard) -> ShardEnd:
+        """Move what is left of one shard.
+
+        Raises:
+            LedgerError: The manifest or the ledger cannot be read or written.
+        """
+        hooks = self.hooks or Hooks()
+        hooks.used = True
+        before = read_shard(self.directory.files, shard.number)
+        known = best(before)
+        rows = [
+            row
+            for row in self.manifest.rows(shard.part, shard.start, shard.stop)
+            if row.action in (Action.COPY, Action.COMPARE) and _is_left(known.get(row.number))
+        ]
+        if rows and not hooks.stop.is_set():
+            with listening(hooks.observer):
+                known |= self._move(shard, rows, before, hooks)
+        ended = hooks.stop.is_set() and any(_is_left(known.get(row.number)) for row in rows)
+        return ShardEnd(shard.number, counts_of(known), stopped=ended)
+
+    def _move(
+        self, shard: Shard, rows: Sequence[Row], before: Sequence[Record], hooks: Hooks
+    ) -> dict[int, Record]:
+        pair = CombinedTask(*_halves(self.source, self.sink), name="transfer")
+        mover = Mover(source=self.source, sink=self.sink, pair=pair, shard=shard.number, before=before)
+        ended: dict[int, Record] = {}
+
+        def look() -> None:
+            # Advisory: a store that fails to answer is met again, loudly, when the ledger is written.
+            try:
+                if self.directory.is_asked_to_stop(self.session):
+                    hooks.stop.set()
+            except CrossdockError:
+                return
+
+        with LedgerWriter(
+            self.directory.files, shard.number, on_tick=look if self.hooks is None else lambda: None
+        ) as ledger:
+            ledger.record(*mover.announce(rows, ledger))
+            ledger.flush()
+
+            def work(row: Row) -> None:
+                if hooks.stop.is_set():
+                    return
+                record = replace(mover.move(row), worker=ledger.worker, time=ledger.now())
+                ended[row.number] = record
+                ledger.record(record)
+                if hooks.tally is not None:
+                    hooks.tally.record(record)
+
+            with _shared_pool(self.concurrency) as pool:
+                _run_all(pool, work, rows, hooks.stop)
+        return ended
+
+
+def _halves(source: ObjectSource, sink: ObjectSink) -> tuple[Any, Any]:
+    from crossdock.combine import param
+
+    first = source.bind(param("key"), info=param("info"))
+    return first, sink.bind(key=param("to"), condition=param("condition"))
+
+
+def _is_left(record: Record | None) -> bool:
+    return record is None or (not record.is_final and record.wants_retry)
+
+
+def _run_all(pool: ThreadPoolExecutor, work: Any, rows: Sequence[Row], stop: threading.Event) -> None:
+    """Run ``work`` for each row and wait; the first error of the machinery itself stops what has not begun."""
+    futures: list[Future[None]] = [pool.submit(contextvars.copy_context().run, work, row) for row in rows]
+    broken: BaseException | None = None
+    for future in as_completed(futures):
+        if future.cancelled():
+            continue
+        error = future.exception()
+        if error is not None and broken is None:
+            broken = error
+            for each in futures:
+                each.cancel()
+    if broken is not None and not stop.is_set():
+        raise broken
+
+
+class _Pools:
+    """One pool of threads a size, shared by all shards this process works on; gone when the last of them ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[int, tuple[ThreadPoolExecutor, int]] = {}
+
+    def take(self, size: int) -> ThreadPoolExecutor:
+        with self._lock:
+            pool, users = self._held.get(size) or (ThreadPoolExecutor(size, "crossdock-move"), 0)
+            self._held[size] = (pool, users + 1)
+            return pool
+
+    def give_back(self, size: int) -> None:
+        with self._lock:
+            pool, users = self._held.pop(size)
+            if users > 1:
+                self._held[size] = (pool, users - 1)
+        if users == 1:
+            pool.shutdown(wait=True)
+
+
+_pools = _Pools()
+
+
+@contextmanager
+def _shared_pool(size: int) -> Iterator[ThreadPoolExecutor]:
+    pool = _pools.take(size)
+    try:
+        yield pool
+    finally:
+        _pools.give_back(size)
