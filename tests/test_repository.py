@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NOT_OURS = {".venv", ".git", "build", "dist", "site", "node_modules"}
 
 # Written in pieces, so that this file does not find itself.
-MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:" + "|".join(("root", "work", "Users", "home/[a-z]")) + r")/\w")
+MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:root|work|Users|home/[a-z]+)/\w")
 REGISTRIES = re.compile(
     "|".join(
         (
@@ -58,7 +58,9 @@ def tracked() -> tuple[Path, ...]:
         names = [os.fsdecode(name) for name in answer.stdout.split(b"\0") if name]
         return tuple(path for name in sorted(names) if (path := ROOT / name).is_file())
     return tuple(
-        path for path in sorted(ROOT.rglob("*")) if path.is_file() and not NOT_OURS & set(path.relative_to(ROOT).parts)
+        path
+        for path in sorted(ROOT.rglob("*"))
+        if path.is_file() and not NOT_OURS & set(path.relative_to(ROOT).parts)
     )
 
 
@@ -174,4 +176,4 @@ def test_scripts_are_executable_and_parse(name: str) -> None:
     answer = subprocess.run([*shell, "-n", str(script)], capture_output=True, text=True, check=False)
 
     assert os.access(script, os.X_OK)
-    assert (0, "") == (answer.returncode, answer.stderr)
+    assert (answer.returncode, answer.stderr) == (0, "")

@@ -12,7 +12,9 @@ import pytest
 CONFTEST = Path(__file__).with_name("conftest.py")
 
 SKIPPING_TEST = "import pytest\n\ndef test_it():\n    pytest.skip('no server here')\n"
-ALLOWED = "import pytest\n\n@pytest.mark.may_skip('needs an account')\ndef test_it():\n    pytest.skip('no')\n"
+ALLOWED = (
+    "import pytest\n\n@pytest.mark.may_skip('needs an account')\ndef test_it():\n    pytest.skip('no')\n"
+)
 EXPECTED_FAILURE = "import pytest\n\n@pytest.mark.xfail(strict=True)\ndef test_it():\n    assert False\n"
 SKIPPING_MODULE = "import pytest\n\npytest.importorskip('no_such_module_anywhere')\n"
 
@@ -20,7 +22,17 @@ SKIPPING_MODULE = "import pytest\n\npytest.importorskip('no_such_module_anywhere
 def exit_status(tmp_path: Path, source: str, *arguments: str) -> int:
     shutil.copy(CONFTEST, tmp_path / "conftest.py")
     (tmp_path / "test_case.py").write_text(source)
-    command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", *arguments, "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--strict-markers",
+        "-p",
+        "no:cacheprovider",
+        *arguments,
+        ".",
+    ]
     return subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, env={}).returncode
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import sysconfig
 from importlib import metadata, resources
 from pathlib import Path
@@ -51,23 +50,8 @@ def test_the_command_says_its_version() -> None:
 def test_every_command_explains_itself(command: str) -> None:
     answer = run(command, "--help")
 
-    assert (0, "") == (answer.returncode, answer.stderr)
+    assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.startswith(f"Usage: crossdock {command}")
-
-
-def test_importing_and_helping_load_nothing_heavy() -> None:
-    """``import crossdock`` and ``--help`` load no cloud SDK, pandas, pyarrow or distributed."""
-    script = (
-        "import sys, crossdock, crossdock.cli.main as m\n"
-        "try: m.cli(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = 'pandas pyarrow distributed dask s3fs gcsfs adlfs botocore google.auth obstore awscrt moto'.split()\n"
-        "print('loaded:', [name for name in heavy if name in sys.modules])\n"
-    )
-
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-
-    assert answer.stdout.splitlines()[-1] == "loaded: []"
 
 
 def test_one_object_moves_from_s3_to_gcs() -> None:

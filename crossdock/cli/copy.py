@@ -6,11 +6,8 @@ from typing import Any
 
 import click
 
-from crossdock.cli.ending import end_with
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
-from crossdock.cli.output import json_line, line, visible
-from crossdock.cli.progress import progress
 from crossdock.cli.runners import Where, runner_flags
 
 __all__ = ["cp"]
@@ -28,7 +25,9 @@ __all__ = ["cp"]
 @click.argument("src")
 @click.argument("dst")
 @options_flag("--source-option", help="An option of the source, such as endpoint_url, key, profile.")
-@options_flag("--sink-option", help="An option of the destination, or of the transfer, such as part_size_bytes.")
+@options_flag(
+    "--sink-option", help="An option of the destination, or of the transfer, such as part_size_bytes."
+)
 @click.option(
     "--include",
     cls=Flag,
@@ -85,9 +84,25 @@ __all__ = ["cp"]
     metavar="URL",
     help="Where to keep manifest, ledger and report; by default in the user's state directory.",
 )
-@json_flag("stdout has one JSON object a line: each failure, at last the summary.")
+@json_flag("stdout has one JSON object a line: phases, failures, at last the summary.")
 @verbosity_flags
-def cp(src: str, dst: str, *, where: Where, dry_run: bool, quiet: bool, as_json: bool, **how: Any) -> None:
+@click.pass_context
+def cp(
+    ctx: click.Context,
+    src: str,
+    dst: str,
+    *,
+    where: Where,
+    source_option: dict[str, str],
+    sink_option: dict[str, str],
+    dry_run: bool,
+    quiet: bool,
+    json: bool,
+    run_dir: str | None,
+    verify: str | None,
+    concurrency: int | None,
+    **what: Any,
+) -> None:
     """Copy the objects below SRC to DST, prove each, and leave a record that can be resumed.
 
     A source that is a prefix copies its contents; the key below the prefix is kept. What is at the destination already, unchanged, is not
@@ -95,4 +110,43 @@ def cp(src: str, dst: str, *, where: Where, dry_run: bool, quiet: bool, as_json:
     """
     import crossdock as xd
 
-    print((src, dst, where, dry_run, quiet, as_json, how, xd))
+    what |= {"source_options": source_option, "sink_options": sink_option}
+    again = redacted(typed(ctx))
+    if dry_run:
+        report = _plan(src, dst, what, quiet=quiet, json=json)
+        again = redacted([word for word in typed(ctx) if word not in ("-n", "--dry-run")])
+        show(report, json=json, quiet=quiet, resume="", again=again)
+        ctx.exit(report.exit_code)
+    with interruptible(run_dir) as run, where.open() as runner, progress(quiet=quiet, json=json) as observer:
+        run.report = xd.migrate(
+            src, dst, runner=runner, run_dir=run_dir, verify=verify, concurrency=concurrency, observer=observer, **what
+        )
+    resume = resume_command(
+        address(run.report), where=where.as_flags(), source_options=source_option, sink_options=sink_option
+    )
+    show(run.report, json=json, quiet=quiet, resume=resume, again=again)
+    ctx.exit(run.report.exit_code)
+
+
+def _plan(src: str, dst: str, what: dict[str, Any], *, quiet: bool, json: bool) -> Report:
+    """Plan only; with ``json`` a line for each object."""
+    import crossdock as xd
+
+    with progress(quiet=quiet, json=json) as observer:
+        plan = xd.plan(src, dst, observer=observer, **what)
+    try:
+        if json:
+            for row in plan:
+                json_line(
+                    {
+                        "type": "plan",
+                        "key": row.source.key,
+                        "destination": row.destination,
+                        "action": row.action.value,
+                        "reason": row.reason,
+                        "size": row.source.size,
+                    }
+                )
+        return plan.report()
+    finally:
+        plan.close()

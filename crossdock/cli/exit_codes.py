@@ -1,6 +1,6 @@
 """Which exit code says what: one pure function from an error to a number (CONTRACT section 4).
 
-Everything a user's script may branch on is decided here; no other module of this room names a number.
+A run that came to its end carries its own code (``Report.exit_code``); no other module of this room names a number.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import enum
 
 from crossdock import errors
 
-__all__ = ["ExitCode", "exit_code_of_counts", "exit_code_of_error"]
+__all__ = ["ExitCode", "exit_code_of_error"]
 
 
 class ExitCode(enum.IntEnum):
@@ -63,15 +63,3 @@ def exit_code_of_error(error: BaseException) -> ExitCode:
     if isinstance(error, errors.TaskFailed) and isinstance(error.__cause__, errors.CrossdockError):
         return exit_code_of_error(error.__cause__)
     return next((code for kinds, code in _CODES if isinstance(error, kinds)), ExitCode.UNEXPECTED)
-
-
-def exit_code_of_counts(*, planned: int, failed: int, pending: int, interrupted: bool = False) -> ExitCode:
-    """The exit code of a run that came to its end, one way or another.
-
-    An interruption outranks failures: whoever pressed Ctrl-C wants to know that the state is saved.
-    """
-    if interrupted:
-        return ExitCode.INTERRUPTED
-    if failed or pending:
-        return ExitCode.FAILED
-    return ExitCode.DONE if planned else ExitCode.NOTHING

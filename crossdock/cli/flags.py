@@ -11,35 +11,23 @@ import click
 
 from crossdock.cli.help import Flag
 
-__all__ = ["KEY_VALUE", "json_flag", "options_flag", "set_up_logging", "verbosity_flags"]
+__all__ = ["json_flag", "options_flag", "set_up_logging", "typed", "verbosity_flags"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-VERBOSE = "crossdock.verbose"  # where the root context keeps what -v said, for the one place that prints errors
+VERBOSE = (
+    "crossdock.verbose"  # where the root context keeps what -v said, for the one place that prints errors
+)
 
 
-class _KeyValue(click.ParamType):
-    """``KEY=VALUE``; the value may hold ``=`` and may be empty."""
-
-    name = "K=V"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """Split at the first ``=``."""
-        if isinstance(value, tuple):
-            return value
-        key, sep, text = str(value).partition("=")
-        if not sep or not key:
-            self.fail(f"{value!r} is not KEY=VALUE, such as endpoint_url=http://127.0.0.1:9000", param, ctx)
-        return key, text
-
-
-KEY_VALUE = _KeyValue()
-
-
-def _as_mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Options by name; one that is given twice is a mistake, not a last word."""
+def _as_mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    """``KEY=VALUE`` texts by key; a value may hold ``=`` and may be empty. Given twice is a mistake, not a last word."""
     given: dict[str, str] = {}
-    for key, value in pairs:
+    for pair in pairs:
+        key, sep, value = pair.partition("=")
+        if not sep or not key:
+            example = "endpoint_url=http://127.0.0.1:9000"
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE, such as {example}", ctx, param)
         if key in given:
             raise click.BadParameter(f"{key!r} is given twice", ctx, param)
         given[key] = value
@@ -52,7 +40,6 @@ def options_flag(*names: str, help: str, group: str = "Stores") -> Callable[[Dec
         *names,
         cls=Flag,
         group=group,
-        type=KEY_VALUE,
         multiple=True,
         metavar="K=V",
         help=help,
@@ -62,7 +49,7 @@ def options_flag(*names: str, help: str, group: str = "Stores") -> Callable[[Dec
 
 def json_flag(help: str) -> Callable[[Decorated], Decorated]:
     """``--json``."""
-    return click.option("--json", "as_json", cls=Flag, group="Output", is_flag=True, help=help)
+    return click.option("--json", cls=Flag, group="Output", is_flag=True, help=help)
 
 
 def verbosity_flags(function: Decorated) -> Decorated:

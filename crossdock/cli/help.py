@@ -1,4 +1,4 @@
-"""How ``--help`` reads: options in named groups, each with its environment name, examples at the end as they are typed."""
+"""How ``--help`` reads: options in named groups, how to set them by the environment, examples at the end as they are typed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 
-__all__ = ["Flag", "GroupedCommand", "examples"]
+__all__ = ["Flag", "GroupedCommand", "env_name", "examples"]
 
 
 class Flag(click.Option):
-    """An option that belongs to a group of the help text and shows the environment name it can be set by."""
+    """An option that belongs to a group of the help text."""
 
-    def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
-        kwargs.setdefault("show_envvar", True)
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
 
@@ -26,12 +25,23 @@ class GroupedCommand(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
-                group = parameter.group if isinstance(parameter, Flag) else "Other"
+            if record is not None and not isinstance(parameter, click.Argument):  # the usage line has those
+                group = parameter.group if isinstance(parameter, Flag) else "Help"
                 sections.setdefault(group, []).append(record)
         for name, rows in sections.items():
             with formatter.section(name):
                 formatter.write_dl(rows)
+        if ctx.auto_envvar_prefix and any(isinstance(parameter, Flag) for parameter in self.params):
+            example = next(p for p in self.params if isinstance(p, Flag))
+            formatter.write_paragraph()
+            formatter.write_text(
+                f"Each option can be set by the environment too: {example.opts[-1]} is {env_name(ctx, example)}."
+            )
+
+
+def env_name(ctx: click.Context, option: click.Option) -> str:
+    """The environment variable that sets an option of this command."""
+    return f"{ctx.auto_envvar_prefix}_{(option.name or '').upper()}"
 
 
 def examples(*lines: str) -> str:

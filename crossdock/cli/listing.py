@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +38,7 @@ __all__ = ["as_row", "ls"]
 )
 @json_flag("One JSON object a line: exact keys, sizes, versions and digests.")
 @verbosity_flags
-def ls(url: str, option: dict[str, str], long: bool, as_json: bool, quiet: bool) -> None:
+def ls(url: str, option: dict[str, str], long: bool, json: bool, quiet: bool) -> None:
     """List the objects below URL, one line each, in key order.
 
     A prefix ends at a slash: logs lists logs/ and the object logs, never logs-2/. Keys are shown whole. Characters that do not print are
@@ -48,7 +49,7 @@ def ls(url: str, option: dict[str, str], long: bool, as_json: bool, quiet: bool)
     lines = 0
     for info in _below(url, option):
         lines += 1
-        if as_json:
+        if json:
             json_line(as_row(info))
         elif long:
             changed = f"{info.modified:%Y-%m-%dT%H:%M:%SZ}" if info.modified else "-"
@@ -72,11 +73,8 @@ def _below(url: str, options: dict[str, str]) -> Iterator[ObjectInfo]:
         pages = source.pages()
     else:
         pages = source.pages("/")
-        try:
+        with suppress(xd.NotFoundError):  # a bucket that is missing says so again, in the listing
             yield source.store.stat(source.prefix)
-        except xd.NotFoundError:
-            # The prefix may still have objects below it. A bucket that is missing raises again, in the listing.
-            pass
     for page in pages:
         yield from page
 
@@ -96,4 +94,3 @@ def as_row(info: ObjectInfo) -> dict[str, Any]:
         "storage_class": info.storage_class,
         "digests": digests or None,
     }
-

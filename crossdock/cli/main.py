@@ -17,7 +17,7 @@ from crossdock import __version__
 from crossdock.cli.copy import cp
 from crossdock.cli.demo import demo
 from crossdock.cli.exit_codes import ExitCode, exit_code_of_error
-from crossdock.cli.flags import VERBOSE
+from crossdock.cli.flags import TYPED, VERBOSE
 from crossdock.cli.help import examples
 from crossdock.cli.listing import ls
 from crossdock.cli.runs import runs
@@ -27,6 +27,11 @@ __all__ = ["cli", "main"]
 
 class _Cli(click.Group):
     """A group that never shows a traceback for a user's mistake."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words: the verdict names the command to type next."""
+        ctx.meta[TYPED] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error becomes one line on stderr and the exit code of its kind."""
@@ -44,7 +49,11 @@ class _Cli(click.Group):
 
 @click.group(
     cls=_Cli,
-    context_settings={"auto_envvar_prefix": "CROSSDOCK", "help_option_names": ["-h", "--help"]},
+    context_settings={
+        "auto_envvar_prefix": "CROSSDOCK",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
     epilog=examples(
         "crossdock cp s3://landing/2024/ gs://archive/2024/",
         "crossdock ls -l gs://archive/2024/",

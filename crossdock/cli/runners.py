@@ -37,10 +37,7 @@ class Where:
         if self.cluster_class is not None:
             return xd.DaskRunner(cluster_class=self.cluster_class, cluster_kwargs=self.cluster_kwargs or {})
         if self.workers is not None:
-            return xd.DaskRunner(
-                cluster_class="distributed.LocalCluster",
-                cluster_kwargs={"n_workers": self.workers, "dashboard_address": None},
-            )
+            return xd.DaskRunner(n_workers=self.workers)
         return nullcontext(None)
 
     def as_flags(self) -> str:
@@ -81,9 +78,15 @@ def _where(
     Raises:
         click.UsageError: Two places at once, or arguments without a cluster class.
     """
-    given = [name for name, value in (("--workers", workers), ("--dask", dask), ("--cluster-class", cluster_class)) if value]
+    given = [
+        name
+        for name, value in (("--workers", workers), ("--dask", dask), ("--cluster-class", cluster_class))
+        if value
+    ]
     if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} exclude each other: give the one place where the work shall run")
+        raise click.UsageError(
+            f"{' and '.join(given)} exclude each other: give the one place where the work shall run"
+        )
     if cluster_kwargs is None:
         return Where(workers=workers, dask=dask, cluster_class=cluster_class)
     if cluster_class is None:
@@ -100,12 +103,19 @@ def _where(
 _FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
         ("--workers",),
-        {"type": click.IntRange(1), "metavar": "N", "help": "A Dask cluster of N processes on this machine. Without it: threads here."},
+        {
+            "type": click.IntRange(1),
+            "metavar": "N",
+            "help": "A Dask cluster of N processes on this machine. Without it: threads here.",
+        },
     ),
     (("--dask",), {"metavar": "ADDRESS", "help": "A Dask scheduler that runs, such as tcp://10.0.0.1:8786."}),
     (
         ("--cluster-class",),
-        {"metavar": "NAME", "help": "A Dask cluster class to start, as a dotted name, such as dask_kubernetes.operator.KubeCluster."},
+        {
+            "metavar": "NAME",
+            "help": "A Dask cluster class to start, as a dotted name, such as dask_kubernetes.operator.KubeCluster.",
+        },
     ),
     (("--cluster-kwargs",), {"metavar": "JSON", "help": "Arguments of the cluster class, as a JSON object."}),
 )

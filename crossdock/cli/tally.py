@@ -13,6 +13,7 @@ from crossdock.model import Counts
 
 __all__ = ["Standing", "Tally"]
 
+NO_COUNTS = Counts()
 _WINDOW_S = 15.0  # the rate is a mean over this long: short enough to notice a stall, long enough to be read
 
 
@@ -22,7 +23,7 @@ class Standing:
 
     listed_objects: int = 0
     listed_bytes: int = 0
-    counts: Counts = Counts()
+    counts: Counts = NO_COUNTS
     moved_bytes: int = 0
     rate_bytes_per_s: float = 0.0
     retries: int = 0

@@ -17,12 +17,12 @@ from crossdock.combine.columns import flatten, unmapped
 from crossdock.combine.combined import CombinedTask, NeverRunWarning, combine
 from crossdock.combine.context import TaskContext, current
 from crossdock.combine.described import param
+from crossdock.combine.functions import FunctionTask, task
 from crossdock.combine.guard import LargeResultWarning
-from crossdock.combine.mapping import MapResult
+from crossdock.combine.mapresult import MapResult
 from crossdock.combine.runners.dask import DaskRunner
 from crossdock.combine.runners.local import LocalRunner
 from crossdock.combine.stitch import into
-from crossdock.combine.task import FunctionTask, task
 from crossdock.tasks import set_combiner
 
 __all__ = [

@@ -15,16 +15,9 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from crossdock.combine.combined import CombinedTask, Settings, run_join
-from crossdock.combine.described import (
-    Join,
-    Shape,
-    check_described,
-    check_function,
-    join_calls,
-    name_of,
-    read_signature,
-)
+from crossdock.combine.described import Shape, check_described, check_function, name_of, read_signature
 from crossdock.combine.execution import Execution
+from crossdock.combine.join import Join, join_calls
 from crossdock.combine.mapping import Mappable
 from crossdock.combine.reference import importable_name, imported
 from crossdock.combine.retrying import Delay, RetryOn, retry_policy

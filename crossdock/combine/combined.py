@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.combine.crossing import Crossing
-from crossdock.combine.described import NOTHING, Join, join_calls, name_of, open_call
+from crossdock.combine.described import NOTHING, name_of
 from crossdock.combine.execution import Execution
 from crossdock.combine.guard import check_result
+from crossdock.combine.join import Join, join_calls, open_call
 from crossdock.combine.mapping import Mappable
 from crossdock.combine.retrying import Delay, RetryOn, RetryPolicy, retry_policy
 from crossdock.combine.stitch import Into, arguments, place

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crossdock.combine.described import OPEN, Half, check_call, name_of, signature
+from crossdock.combine.described import OPEN, check_call, name_of, signature
+from crossdock.combine.join import Half
 from crossdock.errors import CompositionError
 
 __all__ = ["Into", "arguments", "into", "place"]

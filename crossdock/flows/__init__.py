@@ -31,7 +31,21 @@ _HOMES = {
     "compile_filters": "filters",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604 - the table above is the list
+__all__ = [
+    "FailureGroup",
+    "Plan",
+    "Report",
+    "RunDirectory",
+    "build_report",
+    "compile_filters",
+    "copy",
+    "default_runs_url",
+    "list_runs",
+    "migrate",
+    "open_run",
+    "plan",
+    "resume",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 TIME = pa.timestamp("us", tz="UTC")
-DIGEST_FIELDS = (
+DIGEST_FIELDS: tuple[pa.Field[Any], ...] = (
     pa.field("md5", pa.binary()),
     pa.field("crc32c", pa.binary()),
     pa.field("crc64nvme", pa.binary()),

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossdock.combine import CombinedTask, param
+from crossdock.connectors.objects import ObjectSink, ObjectSource
+from crossdock.connectors.registry import split_transfer_options
 from crossdock.errors import ConfigError, CrossdockError, TaskFailed
 from crossdock.events import Observer, ignore, listening
 from crossdock.flows.endpoints import open_sink, open_source
-from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.connectors.registry import split_transfer_options
 from crossdock.model import ABSENT, ANY, Receipt
 
 __all__ = ["copy"]

@@ -80,7 +80,7 @@ class Drive:
     def _already_done(self, hooks: Hooks) -> set[int]:
         """Shards with nothing left to do, from the ledger of earlier attempts."""
         tally = _tally(hooks)
-        sizes = {shard.number: shard.count for shard in self.directory.shards()}
+        sizes = {shard.number: shard.rows for shard in self.directory.shards()}
         done: set[int] = set()
         for number, records in read_ledger(self.directory.files):
             is_left = len(records) < sizes.get(number, 0) or any(
@@ -119,9 +119,8 @@ class Drive:
                 elif isinstance(item, ShardEnd):
                     if not item.stopped:
                         tally.end(item.shard, item.counts)
-                elif isinstance(item[1], LedgerError):
-                    raise item[1]
                 else:
+                    _demand_passing(item[1])
                     lost.append(item)
         except BaseException:
             self._stop(hooks, loop)
@@ -157,6 +156,12 @@ class Drive:
             self.directory.update(state="failed", error=str(error))
         except CrossdockError as failure:
             error.add_note(f"the run's state could not be saved: {failure}")
+
+
+def _demand_passing(error: BaseException) -> None:
+    """Raise what no other worker could do better: a run directory that cannot be used."""
+    if isinstance(error, LedgerError):
+        raise error
 
 
 def _tally(hooks: Hooks) -> Tally:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from crossdock.errors import ConfigError
 
-__all__ = ["Decision", "Filters", "compile_filters", "split_wildcards"]
+__all__ = ["NO_FILTERS", "Decision", "Filters", "compile_filters", "split_wildcards"]
 
 WILDCARDS = frozenset("*?[{")
 
@@ -55,6 +55,7 @@ class Filters:
 
 
 _TAKEN = Decision(taken=True, rule="no filters")
+NO_FILTERS = Filters()
 
 
 def compile_filters(include: Iterable[str] = (), exclude: Iterable[str] = ()) -> Filters:

@@ -147,7 +147,7 @@ def read_segment(files: RunFiles, name: str) -> list[Record]:
     """
     try:
         data, _ = files.get(name)
-        table = pq.read_table(pa.BufferReader(data), schema=None)
+        table = pq.read_table(pa.BufferReader(data), use_threads=False)
         return [from_columns(row) for row in table.to_pylist()]
     except CrossdockError as error:
         raise files.failed(error, "read ledger", name) from error

@@ -34,26 +34,25 @@ __all__ = ["GROUP_ROWS", "PART_ROWS", "Manifest", "ManifestSummary", "write_mani
 PART_ROWS = 50_000
 GROUP_ROWS = 1_000  # what is decompressed at once: a shard is about as long
 
-SCHEMA = pa.schema(
-    [
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("size", pa.int64()),
-        pa.field("modified", TIME),
-        pa.field("etag", pa.string()),
-        pa.field("generation", pa.string()),
-        *DIGEST_FIELDS,
-        pa.field("storage_class", pa.string()),
-        pa.field("metadata", pa.string()),
-        pa.field("destination", pa.string(), nullable=False),
-        pa.field("action", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("destination_exists", pa.bool_(), nullable=False),
-        pa.field("destination_etag", pa.string()),
-        pa.field("destination_generation", pa.string()),
-    ]
-)
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("row", pa.int64(), nullable=False),
+    pa.field("key", pa.string(), nullable=False),
+    pa.field("name", pa.string(), nullable=False),
+    pa.field("size", pa.int64()),
+    pa.field("modified", TIME),
+    pa.field("etag", pa.string()),
+    pa.field("generation", pa.string()),
+    *DIGEST_FIELDS,
+    pa.field("storage_class", pa.string()),
+    pa.field("metadata", pa.string()),
+    pa.field("destination", pa.string(), nullable=False),
+    pa.field("action", pa.string(), nullable=False),
+    pa.field("reason", pa.string(), nullable=False),
+    pa.field("destination_exists", pa.bool_(), nullable=False),
+    pa.field("destination_etag", pa.string()),
+    pa.field("destination_generation", pa.string()),
+]
+SCHEMA = pa.schema(_FIELDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +230,7 @@ class Manifest:
                 length = file.metadata.row_group(group).num_rows
                 first, last = max(start, offset), min(end, offset + length)
                 if first < last:
-                    table = file.read_row_group(group, columns=columns)
+                    table = file.read_row_group(group, columns=columns, use_threads=False)
                     yield from table.slice(first - offset, last - first).to_pylist()
                 offset += length
         except NotFoundError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crossdock.errors import ConfigError
-from crossdock.flows.filters import Filters
+from crossdock.flows.filters import NO_FILTERS, Filters
 from crossdock.model import Digests, ObjectInfo, Version
 
 __all__ = ["OVERWRITES", "Action", "Row", "Rules", "compare", "plan_objects", "same_bytes"]
@@ -63,7 +63,7 @@ class Rules:
 
     source_prefix: str = ""
     destination_prefix: str = ""
-    filters: Filters = Filters()
+    filters: Filters = NO_FILTERS
     overwrite: str = "if-different"
     refusal: Callable[[str, int | None], str | None] = lambda _key, _size: None
     exact: str | None = None

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.connectors.digests import Hasher
+from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import NotFoundError
 from crossdock.flows.planning import Row, same_bytes
 from crossdock.model import Digests, ObjectInfo, Receipt, Verification, Version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -64,39 +64,38 @@ class Record:
         return self.failure is not None and self.failure.retryable
 
 
-SCHEMA = pa.schema(
-    [
-        pa.field("shard", pa.int64(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("state", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("size", pa.int64(), nullable=False),
-        pa.field("source", pa.string()),
-        pa.field("destination", pa.string()),
-        pa.field("destination_key", pa.string()),
-        pa.field("etag", pa.string()),
-        pa.field("generation", pa.string()),
-        pa.field("source_etag", pa.string()),
-        pa.field("source_generation", pa.string()),
-        *DIGEST_FIELDS,
-        pa.field("verification", pa.int8()),
-        pa.field("evidence", pa.string()),
-        pa.field("method", pa.string()),
-        pa.field("parts", pa.int32()),
-        pa.field("metadata_lost", pa.list_(pa.string())),
-        pa.field("retries", pa.int32()),
-        pa.field("resent_bytes", pa.int64()),
-        pa.field("duration_s", pa.float64()),
-        pa.field("reason", pa.string()),
-        pa.field("error", pa.string()),
-        pa.field("message", pa.string()),
-        pa.field("hint", pa.string()),
-        pa.field("retryable", pa.bool_()),
-        pa.field("attempts", pa.int32()),
-        pa.field("worker", pa.string()),
-        pa.field("time", TIME),
-    ]
-)
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("shard", pa.int64(), nullable=False),
+    pa.field("row", pa.int64(), nullable=False),
+    pa.field("state", pa.string(), nullable=False),
+    pa.field("key", pa.string(), nullable=False),
+    pa.field("size", pa.int64(), nullable=False),
+    pa.field("source", pa.string()),
+    pa.field("destination", pa.string()),
+    pa.field("destination_key", pa.string()),
+    pa.field("etag", pa.string()),
+    pa.field("generation", pa.string()),
+    pa.field("source_etag", pa.string()),
+    pa.field("source_generation", pa.string()),
+    *DIGEST_FIELDS,
+    pa.field("verification", pa.int8()),
+    pa.field("evidence", pa.string()),
+    pa.field("method", pa.string()),
+    pa.field("parts", pa.int32()),
+    pa.field("metadata_lost", pa.list_(pa.string())),
+    pa.field("retries", pa.int32()),
+    pa.field("resent_bytes", pa.int64()),
+    pa.field("duration_s", pa.float64()),
+    pa.field("reason", pa.string()),
+    pa.field("error", pa.string()),
+    pa.field("message", pa.string()),
+    pa.field("hint", pa.string()),
+    pa.field("retryable", pa.bool_()),
+    pa.field("attempts", pa.int32()),
+    pa.field("worker", pa.string()),
+    pa.field("time", TIME),
+]
+SCHEMA = pa.schema(_FIELDS)
 
 
 def to_columns(record: Record) -> dict[str, Any]:
@@ -197,9 +196,6 @@ def _failure(row: Mapping[str, Any]) -> Failure:
     )
 
 
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
-
-
 def best(records: Iterable[Record]) -> dict[int, Record]:
     """The record that counts for each row: a success before a failure, else the latest.
 
@@ -216,6 +212,6 @@ def best(records: Iterable[Record]) -> dict[int, Record]:
 
 
 def _weight(record: Record) -> tuple[bool, bool, float]:
-    seconds = (record.time or _EARLIEST).timestamp() if record.time is not None else 0.0
+    seconds = record.time.timestamp() if record.time is not None else 0.0
     sent = record.receipt is not None and record.receipt.method != "found"
     return record.is_final, sent, -seconds if record.is_final else seconds

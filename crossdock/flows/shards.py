@@ -21,13 +21,13 @@ SHARDS_PER_WORKER = 4  # so that the last ones to end are short
 
 
 class Shard(NamedTuple):
-    """Rows ``[start, stop)`` of one part of the manifest; ``count`` of them, of ``size_bytes``, are work."""
+    """Rows ``[start, stop)`` of one part of the manifest; ``rows`` of them, of ``size_bytes``, are work."""
 
     number: int
     part: int
     start: int
     stop: int
-    count: int
+    rows: int
     size_bytes: int
 
 

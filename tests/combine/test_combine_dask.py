@@ -187,9 +187,7 @@ def test_secrets_given_as_text_reach_workers_started_afterwards():
     """And never stand in what is sent to them."""
     secret = xd.Secret("canary-3141")
     with xd.DaskRunner(cluster_class="distributed.LocalCluster", n_workers=1) as fresh:
-        result = xd.task(lambda x, secret: len(secret.reveal())).map(
-            x=[1], secret=xd.unmapped(secret), runner=fresh
-        )
+        result = xd.task(lambda secret: len(secret.reveal())).map(secret=[secret], runner=fresh)
         assert result.results() == [11]
 
     assert b"canary" not in pickle.dumps(secret)

@@ -71,7 +71,7 @@ class Stream(io.RawIOBase):
     def readable(self):
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, _):
         raise OSError("cut")
 
 
@@ -160,7 +160,7 @@ class StoredStream:
     def __iter__(self):
         yield b""
 
-    def read(self, size=-1, /):
+    def read(self, _=-1, /):
         return b""
 
     def close(self):
@@ -193,7 +193,7 @@ def test_ranged_reads_and_commits_are_told_by_the_errors_operation(error, phase)
 
 def test_the_failure_names_task_inputs_attempts_and_cause():
     with xd.one_task("n", retries=2, retry_delay=0) as combined:
-        xd.task(fail)(xd.task(lambda key, password: key)(xd.param("key"), xd.param("password")))
+        xd.task(fail)(xd.task(lambda key, password: (key, password))(xd.param("key"), xd.param("password")))
 
     with pytest.raises(xd.TaskFailed) as caught:
         combined(key="a/b", password="hunter2")
@@ -248,11 +248,11 @@ def test_an_abandoned_generator_and_its_transform_are_closed_outermost_first():
     def stitch(stream):
         try:
             for number in stream:
-                yield number
+                yield number * 10
         finally:
             order.append("stitch")
 
-    assert pair(first, next, stitch_function=stitch)() == 1
+    assert pair(first, next, stitch_function=stitch)() == 10
     assert order == ["stitch", "first"]
 
 

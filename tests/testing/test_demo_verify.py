@@ -16,9 +16,7 @@ HEADERS = {"Content-Type": "text/plain", "x-amz-meta-owner": "finance"}
 
 
 def sample(key, data, headers=HEADERS):
-    return Sample(
-        key=key, group="test", data=data, sha256=hashlib.sha256(data).hexdigest(), headers=headers
-    )
+    return Sample(key=key, group="test", data=data, sha256=hashlib.sha256(data).hexdigest(), headers=headers)
 
 
 LOAD = (sample("a//b", b"one"), sample("x/ü", b"two"), sample("empty", b"", {"Content-Type": "text/csv"}))
@@ -64,8 +62,8 @@ def test_a_perfect_copy_has_no_difference(stores):
     found = verdict(stores)
 
     assert found.ok
-    assert () == found.differences
-    assert (3, 6, 3) == (found.objects, found.bytes, found.published)
+    assert found.differences == ()
+    assert (found.objects, found.bytes, found.published) == (3, 6, 3)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +97,7 @@ def test_an_upload_left_open_is_told(stores):
     with PlainGCS(stores[1].url) as plain:
         plain.ask("POST", "/upload/storage/v1/b/archive/o?uploadType=resumable&name=half", b"{}")
 
-    assert ("an upload of 'half' in archive was left open",) == verdict(stores).differences
+    assert verdict(stores).differences == ("an upload of 'half' in archive was left open",)
 
 
 def test_bytes_that_were_wrong_at_the_source_already_are_told(stores):
@@ -121,7 +119,7 @@ def test_the_load_is_what_the_issue_asks_for():
     assert len(load) == len({one.key for one in load})
     assert all(one.sha256 for one in groups["bokeh_sampledata"])
     assert len(groups["bokeh_sampledata"]) >= 40
-    assert ["RECORD"] == [one.key.rpartition("/")[2] for one in groups["tzdata"] if one.sha256 is None]
+    assert [one.key.rpartition("/")[2] for one in groups["tzdata"] if one.sha256 is None] == ["RECORD"]
     assert len(groups["tzdata"]) >= 600
     assert len(groups["hostile keys"]) >= 30
     assert 0 in {len(one.read()) for one in groups["empty objects"]}

@@ -85,17 +85,17 @@ class ClusterRecipe:
     def _connect(self) -> Connection:
         if self.client is not None:
             return Connection(self.client, owns_client=False)
-        options = {"set_as_default": False, **self.client_kwargs}
+        options: dict[str, Any] = {"set_as_default": False, **self.client_kwargs}
         if self.address is not None:
             return Connection(self._client_at(self.address, options))
         if self.cluster is not None:
-            return Connection(distributed.Client(self.cluster, **options), cluster=self.cluster)
+            return Connection(_client_of(self.cluster, options), cluster=self.cluster)
         cluster = self._start_cluster()
         connection = Connection(None, cluster=cluster, owns_client=False, owns_cluster=True)
         try:
             if self.adapt_kwargs:
                 cluster.adapt(**self.adapt_kwargs)
-            connection.client = distributed.Client(cluster, **options)
+            connection.client = _client_of(cluster, options)
         except BaseException:
             connection.close()
             raise
@@ -143,6 +143,12 @@ class ClusterRecipe:
                 where=str(client.scheduler.address),
                 hint="look at the cluster's own logs, or give a longer startup_timeout_s",
             ) from error
+
+
+def _client_of(cluster: Any, options: dict[str, Any]) -> Any:
+    """A client of a cluster object; of one that is none of Dask's kind, by its address."""
+    known = isinstance(cluster, distributed.deploy.Cluster)
+    return distributed.Client(cluster if known else cluster.scheduler_address, **options)
 
 
 def _resolve(kind: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a process keeps open per bucket, and what it has learned about the endpoint.
+"""What a process keeps open per bucket, and what it has learned about it.
 
 Clients are made once per process and options, on first use. ``Learned`` holds what cannot be known beforehand of a
 server that is not Amazon: whether it checks CRC-64/NVME, and whether obstore understands its ranges.
@@ -27,22 +27,25 @@ __all__ = ["Connection", "Learned", "connection", "learned_of"]
 
 @dataclass(slots=True)
 class Learned:
-    """Of one endpoint, in this process; ``None``: not known yet. Plain flags: races only repeat a lesson."""
+    """Of one bucket, in this process; ``None``: not known yet. Plain flags: races only repeat a lesson.
+
+    ``etag_is_md5`` is false where the bucket encrypts with KMS.
+    """
 
     checks_crc64nvme: bool | None = None
+    etag_is_md5: bool | None = None
     native_ranges: bool = True
-    etag_is_md5: bool = True
 
 
-_learned: dict[str, Learned] = {}
+_learned: dict[tuple[str, str], Learned] = {}
 _connections: dict[Any, Connection] = {}
 _lock = threading.Lock()
 
 
-def learned_of(endpoint: str, *, amazon: bool) -> Learned:
-    """The process's knowledge of an endpoint; Amazon checks CRC-64/NVME, as documented."""
+def learned_of(endpoint: str, bucket: str, *, amazon: bool) -> Learned:
+    """The process's knowledge of a bucket; Amazon checks CRC-64/NVME, as documented."""
     with _lock:
-        return _learned.setdefault(endpoint, Learned(checks_crc64nvme=True if amazon else None))
+        return _learned.setdefault((endpoint, bucket), Learned(checks_crc64nvme=True if amazon else None))
 
 
 class Connection:

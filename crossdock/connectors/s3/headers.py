@@ -33,7 +33,7 @@ _HEADERS = {
 }
 _USER = "x-amz-meta-"
 _USER_LIMIT = 2048  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _WORD = re.compile(r"=\?[A-Za-z0-9-]+\?[BbQq]\?[^?]*\?=")
 _NO_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored without a Content-Type
 _CHECKSUMS = ("crc32c", "crc64nvme", "sha256")
@@ -47,12 +47,12 @@ def encoded(metadata: Metadata) -> Metadata:
     Raises:
         UnsupportedError: A name or value is no header, or the user metadata is over S3's 2 KiB.
     """
-    user = {name.lower(): _word(value) for name, value in metadata.user.items()}
-    if len(user) != len(metadata.user):
-        raise UnsupportedError("names of user metadata differ only in case; S3 keeps one", operation="put")
+    user = {name: _word(value) for name, value in metadata.user.items()}
     for name in user:
         if not _NAME.fullmatch(name):
-            raise UnsupportedError(f"user metadata {name!r} is no header name", operation="put")
+            raise UnsupportedError(
+                f"S3 keeps no user metadata named {name!r}: only lower-case header names", operation="put"
+            )
     if sum(len(name) + len(value) for name, value in user.items()) > _USER_LIMIT:
         raise UnsupportedError("user metadata is over S3's limit of 2 KiB", operation="put")
     system = {name: getattr(metadata, name) for name in Metadata.FIELDS}

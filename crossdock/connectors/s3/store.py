@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from crossdock.connectors import native
+from crossdock.connectors.digests import digest_of
 from crossdock.connectors.native import quoted
 from crossdock.connectors.s3 import copying, headers, uploads
 from crossdock.connectors.s3.address import address_of
 from crossdock.connectors.s3.client import Client
 from crossdock.connectors.s3.connection import Connection, Learned, connection, learned_of
+from crossdock.connectors.s3.documents import digests_of_etag
 from crossdock.connectors.s3.listing import list_pages
 from crossdock.connectors.s3.options import S3Options
 from crossdock.connectors.s3.reading import demand_version, open_signed
-from crossdock.errors import NotFoundError, PreconditionError, UnsupportedError
+from crossdock.errors import IntegrityError, NotFoundError, PreconditionError, UnsupportedError
 from crossdock.model import (
     ANY,
     MIB,
@@ -71,7 +74,7 @@ class S3Store:
 
     @property
     def _learned(self) -> Learned:
-        return learned_of(self.endpoint, amazon=self._amazon)
+        return learned_of(self.endpoint, self._bucket, amazon=self._amazon)
 
     @property
     def _connection(self) -> Connection:
@@ -83,16 +86,20 @@ class S3Store:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the endpoint can do, as far as it is known: a server's digests are learned from its first answer."""
-        crc = self._learned.checks_crc64nvme is not False
-        checks = frozenset({"crc64nvme", "md5"} if crc else {"md5"})
+        """What the endpoint can do. What the server does not check, the store compares by the MD5 in its answer.
+
+        Of a bucket that encrypts with KMS and checks no CRC-64/NVME nothing is claimed once that is known.
+        """
+        conditions, learned = self._options.conditional_writes, self._learned
+        proves = learned.checks_crc64nvme is not False or learned.etag_is_md5 is not False
+        checks = frozenset({"crc64nvme", "md5"} if proves else ())
         return Capabilities(
-            create_if_absent=self._options.conditional_writes,
-            replace_if_match=self._options.conditional_writes,
-            put_checks=checks if self._learned.etag_is_md5 or crc else frozenset(),
-            part_checks=checks if self._learned.etag_is_md5 or crc else frozenset(),
-            complete_checks=frozenset({"crc64nvme"} if crc else ()),
-            publishes=frozenset({"md5", "multipart_etag", "crc64nvme"} if crc else {"md5", "multipart_etag"}),
+            create_if_absent=conditions,
+            replace_if_match=conditions,
+            put_checks=checks,
+            part_checks=checks,
+            complete_checks=frozenset({"crc64nvme"}),
+            publishes=frozenset({"md5"} if learned.etag_is_md5 is not False else ()),
         )
 
     def refusal(self, key: str, size: int | None = None) -> str | None:
@@ -155,6 +162,7 @@ class S3Store:
                     decode=headers.decoded,
                 )
                 demand_version(reader.info, version, operation="read", where=self.url)
+                reader.info = replace(reader.info, digests=digests_of_etag(reader.info.version.etag))
                 return reader
             except native.EngineRefusedError as error:
                 learned.native_ranges = learned.native_ranges and error.reason != "range"
@@ -172,24 +180,28 @@ class S3Store:
         """One PUT, checked by the server: CRC-64/NVME where it does that, MD5 otherwise."""
         self._demand_key(key, "put")
         self._demand_conditions(condition, "put", key)
+        with _refused_as_precondition(condition, operation="put", where=self.url, key=key):
+            return self._put(key, data, metadata, digests, condition)
+
+    def _put(
+        self, key: str, data: Chunk, metadata: Metadata, digests: Digests, condition: Condition
+    ) -> ObjectInfo:
         learned, size, kept = self._learned, memoryview(data).nbytes, headers.encoded(metadata)
-        if (
-            learned.checks_crc64nvme
-            and size <= _NATIVE_PUT_LIMIT
-            and digests.md5 is None
-            and native.addressable(key)
-            and native.expressible(kept)
-        ):
-            version = native.put(
-                self._connection.native(checksum=True),
-                key,
-                data,
-                metadata=kept,
-                condition=condition,
-                where=self.url,
-            )
-            return self._written(key, size, version, metadata, Digests(crc64nvme=digests.crc64nvme))
-        sent = uploads.to_send(learned, data, digests)
+        known = (
+            learned.checks_crc64nvme and learned.etag_is_md5 is not None
+        )  # the first put, signed, shows both
+        plain = native.addressable(key) and native.expressible(kept)
+        if known and plain and digests.md5 is None and size <= _NATIVE_PUT_LIMIT:
+            crc = digest_of(data, ["crc64nvme"])
+            if crc.conflict(digests) is not None:
+                raise IntegrityError(
+                    "the bytes have another crc64nvme", operation="put", where=self.url, key=key
+                )
+            store = self._connection.native(checksum=True)
+            version = native.put(store, key, data, metadata=kept, condition=condition, where=self.url)
+            md5 = headers.md5_of_etag(version.etag) if learned.etag_is_md5 else None
+            return _written(key, size, version, metadata, replace(crc, md5=md5))
+        sent = uploads.to_send(learned, data, digests, operation="put", where=self.url, key=key)
         answer = self._client.call(
             "put",
             "PUT",
@@ -201,12 +213,7 @@ class S3Store:
         )
         proven = uploads.confirmed(learned, data, sent, answer, operation="put", where=self.url, key=key)
         version = Version(etag=native.unquoted(answer.headers.get("etag")))
-        return self._written(key, size, version, metadata, proven)
-
-    def _written(
-        self, key: str, size: int, version: Version, metadata: Metadata, proven: Digests
-    ) -> ObjectInfo:
-        return ObjectInfo(key=key, size=size, version=version, digests=proven, metadata=metadata)
+        return _written(key, size, version, metadata, proven)
 
     def begin(
         self, key: str, *, part_size_bytes: int, metadata: Metadata = NO_METADATA, size: int | None = None
@@ -239,11 +246,14 @@ class S3Store:
             made = self.put(upload.key, b"", metadata=upload.metadata, digests=digests, condition=condition)
             self.abort(upload)
             return made
-        version, proven = uploads.complete(
-            self._client, self._learned, upload, parts, size=size, digests=digests, condition=condition
-        )
+        if not self._amazon:
+            self._look(upload.key, condition, "complete")
+        with _refused_as_precondition(condition, operation="complete", where=self.url, key=upload.key):
+            version, proven = uploads.complete(
+                self._client, self._learned, upload, parts, size=size, digests=digests, condition=condition
+            )
         if self._learned.checks_crc64nvme:
-            return self._written(upload.key, size, version, upload.metadata, proven)
+            return _written(upload.key, size, version, upload.metadata, proven)
         # rclone's server, for one, answers md5(md5s)-N here and the MD5 of the whole ever after.
         seen = self.stat(upload.key)
         return replace(seen, digests=replace(proven.merged(seen.digests), multipart_etag=None))
@@ -273,6 +283,9 @@ class S3Store:
         if scheme != "s3" or not bucket:
             raise UnsupportedError(f"cannot copy from {source}", operation="copy", where=self.url, key=key)
         client = self._client
+        if not self._amazon:
+            S3Store(bucket, self._options).stat(source_key, version=info.version)
+            self._look(key, condition, "copy")
         if info.size is not None and info.size > copying.COPY_LIMIT:
             upload = self.begin(key, part_size_bytes=0, metadata=metadata, size=info.size)
             size = info.size
@@ -322,3 +335,38 @@ class S3Store:
             )
         if not condition.absent and condition.version.etag is None:
             raise PreconditionError("S3 compares ETags only", operation=operation, where=self.url, key=key)
+
+    def _look(self, key: str, condition: Condition, operation: str) -> None:
+        """Compare the destination with ``condition`` by a HEAD: imitations of S3 ignore it on completions and copies.
+
+        The condition is sent all the same; between the two nobody but such a server can be wrong.
+        """
+        if condition.is_any:
+            return
+        try:
+            self.stat(key, version=condition.version)
+        except NotFoundError as error:
+            if condition.absent:
+                return
+            raise PreconditionError(
+                "there is no such object any more", operation=operation, where=self.url, key=key
+            ) from error
+        if condition.absent:
+            raise PreconditionError(
+                "there is an object already", operation=operation, where=self.url, key=key
+            )
+
+
+@contextmanager
+def _refused_as_precondition(condition: Condition, **place: str) -> Iterator[None]:
+    """Amazon answers If-Match on a key that is gone with 404."""
+    try:
+        yield
+    except NotFoundError as error:
+        if not condition.version or "NoSuchBucket" in error.cause or "NoSuchUpload" in error.cause:
+            raise
+        raise PreconditionError("there is no such object any more", **place) from error  # type: ignore[arg-type]
+
+
+def _written(key: str, size: int, version: Version, metadata: Metadata, proven: Digests) -> ObjectInfo:
+    return ObjectInfo(key=key, size=size, version=version, digests=proven, metadata=metadata)

@@ -58,8 +58,6 @@ def put_whole(stream: ObjectStream, job: Job) -> Written:
             )
         metadata, lost = keepable(source.metadata or NO_METADATA, job.store)
         names = choose_digests(source.digests, sink.put_checks, sink.publishes)
-        if "md5" in sink.publishes:  # cheap at this size, and what a lost acknowledgement is resolved by
-            names |= {"md5"}
         hasher = Hasher(names)
         hasher.update(data)
         computed = hasher.digests()

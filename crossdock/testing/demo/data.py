@@ -152,8 +152,15 @@ def _in_parts() -> bytes:
 
 
 def _hostile() -> Iterator[Sample]:
-    """Keys that clients bend; each object's bytes are its own key, so that a mix-up shows."""
+    """Keys that clients bend; each object's bytes are its own key, so that a mix-up shows.
+
+    Left out are the few that GCS itself forbids: a plan names those and refuses them, so they could not arrive.
+    """
     for key in HOSTILE_KEYS:
+        if (
+            key in {".", ".."} or "\n" in key or "\r" in key
+        ):  # https://cloud.google.com/storage/docs/objects#naming
+            continue
         yield _made(key, b"I am " + key.encode(), group="hostile keys")
 
 

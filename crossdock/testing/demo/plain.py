@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.header import decode_header, make_header
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import quote, unquote_plus, urlencode, urlsplit
 
 __all__ = ["PlainGCS", "PlainHTTP", "PlainS3", "Seen"]
@@ -37,7 +37,7 @@ class Seen:
 class PlainHTTP:
     """One kept-alive connection to one server; not for several threads."""
 
-    headers: Mapping[str, str] = {}
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
@@ -78,7 +78,7 @@ class PlainHTTP:
 class PlainS3(PlainHTTP):
     """S3, path style."""
 
-    headers = {"Authorization": _SOMEBODY}
+    headers: ClassVar[Mapping[str, str]] = {"Authorization": _SOMEBODY}
 
     def put(
         self, bucket: str, key: str, data: bytes, headers: Mapping[str, str], part_size: int | None

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from crossdock.options import format_size
 from crossdock.testing.demo.data import Sample, samples
@@ -176,14 +176,11 @@ class _Killer:
 
 def _workers(parent: int) -> list[psutil.Process]:
     """The worker processes below a crossdock process: Dask starts each by multiprocessing's spawn."""
-    found = []
     try:
-        for child in psutil.Process(parent).children(recursive=True):
-            if any("spawn_main" in word for word in child.cmdline()):
-                found.append(child)
-    except psutil.NoSuchProcess:  # it ended while we looked
+        children = psutil.Process(parent).children(recursive=True)
+        return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
+    except psutil.NoSuchProcess:  # one of them ended while we looked: look again later
         return []
-    return found
 
 
 def _run_crossdock(

@@ -1,0 +1,52 @@
+"""Commands as a user types them: what the verdict names as the next step. Pure; secrets do not come back.
+
+A value that was given as text on a command line is the user's own, but a screen and a log outlive the command.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+__all__ = ["redacted", "resume_command"]
+
+_SECRET = re.compile(r"key|secret|token|password|credential|account|sas", re.IGNORECASE)
+_REFERENCE = ("env:", "file:", "cmd:")  # these name a place, which is no secret
+
+
+def redacted(arguments: Sequence[str]) -> str:
+    """A command line with the values of secret options replaced by ``...``."""
+    return shlex.join(["crossdock", *map(_redacted, arguments)])
+
+
+def _redacted(argument: str) -> str:
+    head, sep, value = argument.partition("=")
+    if head.startswith("--") and sep and "=" in value:  # --source-option=secret=value
+        return f"{head}={_redacted(value)}"
+    if sep and _SECRET.search(head) and not value.startswith(_REFERENCE):
+        return f"{head}=..."
+    return argument
+
+
+def resume_command(
+    run: str,
+    *,
+    where: str = "",
+    source_options: Mapping[str, str] | None = None,
+    sink_options: Mapping[str, str] | None = None,
+) -> str:
+    """The command that goes on with a run. It repeats what the run does not keep: secrets, as references or ``...``.
+
+    Args:
+        run: Its id, or the URL of its directory.
+        where: The flags that said where it runs.
+        source_options: As they were given.
+        sink_options: As they were given.
+    """
+    words = ["runs", "resume", run, *shlex.split(where)]
+    for flag, options in (("--source-option", source_options), ("--sink-option", sink_options)):
+        for name, value in (options or {}).items():
+            if _SECRET.search(name):
+                words += [flag, f"{name}={value}"]
+    return redacted(words)

@@ -1,0 +1,61 @@
+"""How a run ends on screen: failures and summary on stdout for programs, the verdict for people, the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from crossdock.cli.output import json_line, line
+from crossdock.cli.verdict import next_step, verdict
+
+if TYPE_CHECKING:
+    from crossdock.flows import Report
+    from crossdock.flows.records import Record
+
+__all__ = ["address", "show"]
+
+
+def show(report: Report, *, json: bool, quiet: bool, resume: str, again: str) -> None:
+    """Print a report: with ``json`` each failure and then the summary, and for people the verdict.
+
+    The verdict is data (stdout) unless stdout has JSON; then it goes to stderr. ``quiet`` drops it if all is well.
+    """
+    if json:
+        for record in report.failed:
+            json_line(_failure_row(record))
+        json_line({"type": "summary", **report.to_dict()})
+    if quiet and not report.exit_code:
+        return
+    text = verdict(report, next_command=next_step(report, resume=resume, again=again))
+    if json or quiet:
+        sys.stderr.write(f"{text}\n")
+        return
+    head, _, rest = text.partition("\n")
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        head = click.style(head, bold=True, fg="red" if report.exit_code else "green")
+    line(f"{head}\n{rest}")
+
+
+def address(report: Report) -> str:
+    """What ``runs resume`` and ``runs show`` find this run by: its id if it is among the user's own, else its URL."""
+    from crossdock.flows import default_runs_url
+
+    return report.run_id if report.run_dir == f"{default_runs_url()}/{report.run_id}" else report.run_dir
+
+
+def _failure_row(record: Record) -> dict[str, object]:
+    failure = record.failure
+    row: dict[str, object] = {"type": "failure", "key": record.key, "size": record.size}
+    if failure is not None:
+        row |= {
+            "reason": failure.reason,
+            "error": failure.error,
+            "message": failure.message,
+            "hint": failure.hint,
+            "retryable": failure.retryable,
+            "attempts": failure.attempts,
+        }
+    return row

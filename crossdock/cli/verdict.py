@@ -1,0 +1,109 @@
+"""The last screen: from a report to text. Pure. Counts that add up, bytes, rate, levels, what failed and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from crossdock.cli.output import visible
+from crossdock.cli.progress import duration
+from crossdock.options import format_size
+
+if TYPE_CHECKING:
+    from crossdock.flows import FailureGroup, Report
+
+__all__ = ["headline", "next_step", "verdict"]
+
+_HEADLINES = {
+    "complete": "done: every object is at the destination, proven",
+    "planned": "plan: nothing was moved",
+    "interrupted": "interrupted: what was done is recorded, the rest can be resumed",
+    "running": "still running, or its driver was killed: it can be resumed",
+    "listing": "still listing, or its driver was killed: nothing was moved",
+    "failed": "the run broke off: what was done is recorded, the rest can be resumed",
+}
+
+
+def verdict(report: Report, *, next_command: str) -> str:
+    """The last screen, several lines, without colour.
+
+    Args:
+        report: How the run ended.
+        next_command: What to type next; empty if there is nothing to do.
+    """
+    lines = [headline(report), *_rows(report)]
+    for group in report.failures:
+        lines += _failure(group)
+    lines.append("")
+    if report.run_dir:
+        lines.append(_row("record", report.run_dir))
+    lines.append(_row("next", next_command or "nothing; the same command again copies only what changes"))
+    return "\n".join(lines)
+
+
+def headline(report: Report) -> str:
+    """One line: how it ended."""
+    counts = report.counts
+    if report.state in ("complete", "incomplete") and (counts.failed or counts.pending):
+        parts = [f"{counts.failed:,} failed"] * bool(counts.failed) + [f"{counts.pending:,} pending"] * bool(counts.pending)
+        return f"not done: of {counts.planned:,} objects {' and '.join(parts)}"
+    if report.state == "planned" and counts.failed:
+        return f"{_HEADLINES['planned']}; the destination refuses {counts.failed:,} objects"
+    return _HEADLINES.get(report.state, report.state)
+
+
+def next_step(report: Report, *, resume: str, again: str) -> str:
+    """The command that makes sense now, of the two that might; empty if nothing is left to do.
+
+    Args:
+        report: How the run ended.
+        resume: The command that goes on with this run.
+        again: The command that starts anew.
+    """
+    if report.state == "planned":
+        return again
+    if report.counts.pending or any(group.retryable for group in report.failures):
+        return resume
+    return again if report.counts.failed else ""
+
+
+def _rows(report: Report) -> Iterator[str]:
+    counts = report.counts
+    yield f"  {visible(report.source)} -> {visible(report.sink)}"
+    yield ""
+    planned = f"{counts.planned:,} objects = {counts.copied:,} copied + {counts.skipped:,} skipped"
+    yield _row("planned", f"{planned} + {counts.failed:,} failed + {counts.pending:,} pending")
+    if report.excluded:
+        yield _row("left out", f"{report.excluded:,} by the filters")
+    if report.state == "planned":
+        yield _row("to move", format_size(counts.planned_bytes))
+        return
+    rate = f", {format_size(counts.copied_bytes / report.duration_s)}/s" if report.duration_s and counts.copied else ""
+    yield _row("moved", f"{format_size(counts.copied_bytes)} in {duration(report.duration_s)}{rate}")
+    if report.levels:
+        yield _row("verified", _counted(report.levels, "{count:,} to {name}"))
+    if report.methods.get("found"):
+        yield _row("found", f"{report.methods['found']:,} copied by an earlier attempt, not sent again")
+    if report.retries:
+        yield _row("retried", f"{report.retries:,} requests, {format_size(report.resent_bytes)} sent again")
+    if report.metadata_lost_objects:
+        fields = _counted(report.metadata_lost, "{name} ({count:,})")
+        yield _row("lost", f"metadata of {report.metadata_lost_objects:,} objects: {fields}")
+
+
+def _failure(group: FailureGroup) -> Iterator[str]:
+    keys = ", ".join(visible(key) for key in group.keys)
+    more = ", ..." if group.count > len(group.keys) else ""
+    yield ""
+    yield f"  {group.count:,} {group.reason}: {keys}{more}"
+    yield f"    {visible(group.message)}"
+    if group.hint:
+        yield f"    what to do: {group.hint}"
+
+
+def _row(name: str, text: str) -> str:
+    return f"  {name:<9} {text}"
+
+
+def _counted(numbers: Mapping[str, int], form: str) -> str:
+    return ", ".join(form.format(name=visible(name), count=count) for name, count in numbers.items())
