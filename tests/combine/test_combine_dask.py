@@ -10,11 +10,13 @@ import sys
 import threading
 from pathlib import Path
 
+import dask
 import distributed
 import pytest
 
 import crossdock as xd
 from crossdock.combine.sharding import ShardSizer
+from crossdock.errors import Retry
 from crossdock.model import State
 
 # Dask leaves sockets of killed workers and of closed event loops to the garbage collector.
@@ -181,6 +183,26 @@ def test_a_killed_worker_loses_nothing(runner, tmp_path):
     assert all(outcome.ok for outcome in outcomes)
     client_of(runner).wait_for_workers(2)
     assert before != set(runner.workers().values())
+
+
+def test_an_item_that_kills_every_worker_fails_alone():
+    """Its shard is halved until it stands alone; its neighbours end as success."""
+
+    def work(x):
+        if x == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        poisoned = xd.DaskRunner(n_workers=2, shard_size=4, window=1)
+        with poisoned:
+            result = xd.task(work).map(x=range(8), runner=poisoned)
+            assert result.results(failed="none") == [0, 1, None, 3, 4, 5, 6, 7]
+    (outcome,) = result.failed()
+
+    assert isinstance(outcome.error.__cause__, xd.ConnectionLostError)
+    assert "every worker that ran this item died" in str(outcome.error)
+    assert outcome.error.retry is Retry.EXHAUSTED
 
 
 def test_secrets_given_as_text_reach_workers_started_afterwards():

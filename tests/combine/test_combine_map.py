@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -415,6 +416,37 @@ def test_a_script_that_ends_with_a_map_does_not_lose_it(tmp_path):
     subprocess.run([sys.executable, script, out], check=True, timeout=60)
 
     assert len(list(out.iterdir())) == 300
+
+
+def test_ctrl_c_begins_nothing_more_and_waits_for_what_runs(tmp_path):
+    """Every item that began also ended; the process dies of the interrupt within seconds."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, pathlib, threading, crossdock as xd\n"
+        "out = pathlib.Path(sys.argv[1])\n"
+        "def work(n):\n"
+        "    (out / f'began-{n}').touch()\n"
+        "    if n == 20: print('go', flush=True)\n"
+        "    threading.Event().wait(0.05)\n"
+        "    (out / f'ended-{n}').touch()\n"
+        "xd.task(work, retries=3, retry_delay=3600).map(n=range(100_000), runner=xd.LocalRunner(4)).results()\n"
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+
+    with subprocess.Popen(
+        [sys.executable, script, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"go\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    began = {path.name[6:] for path in out.glob("began-*")}
+    ended = {path.name[6:] for path in out.glob("ended-*")}
+
+    assert b"KeyboardInterrupt" in stderr
+    assert process.returncode in (-signal.SIGINT, 130)
+    assert began == ended
+    assert 20 <= len(began) < 1000
 
 
 def test_importing_the_room_costs_the_standard_library_only():

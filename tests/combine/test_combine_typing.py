@@ -1,0 +1,62 @@
+"""Type hints survive: checkers see a task, and a pair under ``@one_task``, with the signature that was written."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from mypy import api
+
+CODE = """
+from crossdock.combine import one_task, task, param, CombinedTask
+
+@task
+def read(key: str, n: int = 1) -> bytes:
+    return b""
+
+@task(name="w", retries=2)
+def write(data: bytes, key: str = "") -> int:
+    return 1
+
+@one_task(name="move", retries=2)
+def move(key: str, folder: str = "") -> int:
+    return write(read(key), key=folder + key)
+
+@one_task
+def bare(key: str) -> int:
+    return write(read(key))
+
+reveal_type(read("k"))
+reveal_type(move("k", folder="f"))
+reveal_type(bare)
+move(5)
+move("k", nonsense=1)
+write("text")
+with one_task("block") as block:
+    write(read(param("key")))
+reveal_type(block)
+reveal_type(CombinedTask(read.bind("k"), write))
+"""
+
+
+def test_checkers_see_signatures(tmp_path):
+    module = tmp_path / "typed.py"
+    module.write_text(CODE)
+    out, err, _ = api.run(
+        ["--strict", "--config-file", os.devnull, "--cache-dir", str(tmp_path / "cache"), str(module)]
+    )
+    notes = re.findall(r'Revealed type is "(.*)"', out)
+    errors = re.findall(r"error: .*", out)
+
+    assert err == ""
+    assert notes == [
+        "bytes",
+        "int",
+        "crossdock.combine.block.TracedTask[[key: str], int]",
+        "crossdock.combine.combined.CombinedTask",
+        "crossdock.combine.combined.CombinedTask",
+    ]
+    assert len(errors) == 3
+    assert '"int"; expected "str"' in errors[0]
+    assert 'Unexpected keyword argument "nonsense"' in errors[1]
+    assert '"str"; expected "bytes"' in errors[2]
