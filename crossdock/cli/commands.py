@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-__all__ = ["redacted", "resume_command"]
+__all__ = ["redacted", "resume_command", "without_dry_run"]
 
 _SECRET = re.compile(r"key|secret|token|password|credential|account|sas", re.IGNORECASE)
 _REFERENCE = ("env:", "file:", "cmd:")  # these name a place, which is no secret
@@ -27,6 +27,12 @@ def _redacted(argument: str) -> str:
     if sep and _SECRET.search(head) and not value.startswith(_REFERENCE):
         return f"{head}=..."
     return argument
+
+
+def without_dry_run(arguments: Sequence[str]) -> list[str]:
+    """The same command for real; ``-n`` may stand among other letters."""
+    words = [re.sub("n", "", word) if re.fullmatch("-[nqv]+", word) else word for word in arguments]
+    return [word for word in words if word not in ("-", "--dry-run")]
 
 
 def resume_command(

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
+from crossdock.cli.commands import redacted, resume_command, without_dry_run
+from crossdock.cli.ending import address, interrupted, show
+from crossdock.cli.flags import json_flag, options_flag, typed, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.output import json_line
+from crossdock.cli.progress import progress
 from crossdock.cli.runners import Where, runner_flags
+
+if TYPE_CHECKING:
+    from crossdock.flows import Report
 
 __all__ = ["cp"]
 
@@ -84,17 +92,22 @@ __all__ = ["cp"]
     metavar="URL",
     help="Where to keep manifest, ledger and report; by default in the user's state directory.",
 )
+@options_flag(
+    "--run-option", group="Where it runs", help="An option of the store of --run-dir, if that is a bucket."
+)
 @json_flag("stdout has one JSON object a line: phases, failures, at last the summary.")
 @verbosity_flags
 @click.pass_context
 def cp(
     ctx: click.Context,
+    /,
     src: str,
     dst: str,
     *,
     where: Where,
     source_option: dict[str, str],
     sink_option: dict[str, str],
+    run_option: dict[str, str],
     dry_run: bool,
     quiet: bool,
     json: bool,
@@ -108,24 +121,35 @@ def cp(
     A source that is a prefix copies its contents; the key below the prefix is kept. What is at the destination already, unchanged, is not
     sent again. Interrupted, killed or failed: the same command goes on from there.
     """
-    import crossdock as xd
-
     what |= {"source_options": source_option, "sink_options": sink_option}
     again = redacted(typed(ctx))
+    resume = ""
     if dry_run:
         report = _plan(src, dst, what, quiet=quiet, json=json)
-        again = redacted([word for word in typed(ctx) if word not in ("-n", "--dry-run")])
-        show(report, json=json, quiet=quiet, resume="", again=again)
-        ctx.exit(report.exit_code)
-    with interruptible(run_dir) as run, where.open() as runner, progress(quiet=quiet, json=json) as observer:
-        run.report = xd.migrate(
-            src, dst, runner=runner, run_dir=run_dir, verify=verify, concurrency=concurrency, observer=observer, **what
+        again = redacted(without_dry_run(typed(ctx)))
+    else:
+        what |= {"verify": verify, "concurrency": concurrency, "run_dir": run_dir, "run_options": run_option}
+        report = _migrate(src, dst, what, where, quiet=quiet, json=json)
+        resume = resume_command(
+            address(report), where=where.as_flags(), source_options=source_option, sink_options=sink_option
         )
-    resume = resume_command(
-        address(run.report), where=where.as_flags(), source_options=source_option, sink_options=sink_option
-    )
-    show(run.report, json=json, quiet=quiet, resume=resume, again=again)
-    ctx.exit(run.report.exit_code)
+    show(report, json=json, quiet=quiet, resume=resume, again=again)
+    ctx.exit(report.exit_code)
+
+
+def _migrate(src: str, dst: str, what: dict[str, Any], where: Where, *, quiet: bool, json: bool) -> Report:
+    """Run, and end with a report also if interrupted."""
+    import crossdock as xd
+
+    began = datetime.now(UTC)
+    try:
+        with where.open() as runner, progress(quiet=quiet, json=json) as observer:
+            return xd.migrate(src, dst, runner=runner, observer=observer, **what)
+    except KeyboardInterrupt:
+        report = interrupted(what["run_dir"], since=began, options=what["run_options"])
+        if report is None:  # nothing was planned yet
+            raise
+        return report
 
 
 def _plan(src: str, dst: str, what: dict[str, Any], *, quiet: bool, json: bool) -> Report:

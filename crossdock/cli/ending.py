@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from crossdock.cli.output import json_line, line
 from crossdock.cli.verdict import next_step, verdict
+from crossdock.errors import NotFoundError
 
 if TYPE_CHECKING:
     from crossdock.flows import Report
     from crossdock.flows.records import Record
 
-__all__ = ["address", "show"]
+__all__ = ["address", "interrupted", "show"]
 
 
 def show(report: Report, *, json: bool, quiet: bool, resume: str, again: str) -> None:
@@ -37,6 +40,34 @@ def show(report: Report, *, json: bool, quiet: bool, resume: str, again: str) ->
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
         head = click.style(head, bold=True, fg="red" if report.exit_code else "green")
     line(f"{head}\n{rest}")
+
+
+def interrupted(
+    run: str | None, *, since: datetime, options: Mapping[str, str] | None = None
+) -> Report | None:
+    """The report of the run that Ctrl-C has just ended; ``None`` if it had not begun to move anything.
+
+    Args:
+        run: Its directory, if that was given; otherwise the user's runs are looked at.
+        since: When the command began.
+        options: Of the store that holds the directory.
+    """
+    from crossdock.flows import build_report, list_runs, open_run
+
+    if run is None:
+        ended = [
+            document
+            for document in list_runs()
+            if document["state"] == "interrupted" and datetime.fromisoformat(document["updated"]) >= since
+        ]
+        if not ended:
+            return None
+        run = max(ended, key=lambda document: str(document["updated"]))["url"]
+    try:
+        directory = open_run(run, options)
+    except NotFoundError:
+        return None
+    return build_report(directory) if "plan" in directory.read() else None
 
 
 def address(report: Report) -> str:

@@ -15,9 +15,13 @@ __all__ = ["json_flag", "options_flag", "set_up_logging", "typed", "verbosity_fl
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-VERBOSE = (
-    "crossdock.verbose"  # where the root context keeps what -v said, for the one place that prints errors
-)
+VERBOSE = "crossdock.verbose"  # where the context keeps what -v said, for the one place that prints errors
+TYPED = "crossdock.typed"  # and the words of the command line
+
+
+def typed(ctx: click.Context) -> list[str]:
+    """The words after ``crossdock`` as they were typed."""
+    return list(ctx.meta.get(TYPED, ()))
 
 
 def _as_mapping(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
@@ -80,21 +84,29 @@ def _note_verbosity(ctx: click.Context, _: click.Parameter, count: int) -> None:
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to whatever ``sys.stderr`` is now: a live display puts itself there to keep lines and bars apart."""
+    """Writes to whatever ``sys.stderr`` is now: a live display puts itself there to keep lines and bars apart.
+
+    Judges by the record's own name, because libraries (distributed) set the levels of their loggers when they are imported.
+    """
+
+    def __init__(self, *, ours: int, theirs: int) -> None:
+        super().__init__()
+        self._ours, self._theirs = ours, theirs
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        is_ours = record.name.partition(".")[0] == "crossdock"
+        if record.levelno >= (self._ours if is_ours else self._theirs):
+            sys.stderr.write(self.format(record) + "\n")
 
 
 def set_up_logging(verbose: int) -> None:
-    """Send our log lines to stderr: warnings always, steps with ``-v``, requests with ``-vv``; of libraries warnings with ``-v``."""
+    """Send log lines to stderr: ours from warnings on, from steps on with ``-v``, all with ``-vv``; libraries' two steps less."""
     ours = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     theirs = (logging.CRITICAL, logging.WARNING, logging.INFO)[min(verbose, 2)]
-    handler = _StderrHandler()
+    handler = _StderrHandler(ours=ours, theirs=theirs)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     for before in [handler for handler in root.handlers if isinstance(handler, _StderrHandler)]:
         root.removeHandler(before)
     root.addHandler(handler)
-    root.setLevel(theirs)
-    logging.getLogger("crossdock").setLevel(ours)
+    root.setLevel(min(ours, theirs))

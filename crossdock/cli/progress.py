@@ -8,28 +8,68 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from crossdock.cli.output import json_line
 from crossdock.cli.tally import Standing, Tally
-from crossdock.events import Event, Note, Observer, ignore
+from crossdock.events import Event, Listed, Note, Observer, Progress, ignore
 from crossdock.options import format_size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Lines", "describe", "duration", "progress"]
+__all__ = ["Lines", "Phases", "describe", "duration", "progress"]
 
 LINE_INTERVAL_S = 30.0
 
 
-def progress(*, quiet: bool) -> AbstractContextManager[Observer]:
-    """The display that suits where stderr goes."""
+@contextmanager
+def progress(*, quiet: bool, json: bool = False) -> Iterator[Observer]:
+    """The display that suits where stderr goes; with ``json`` phases and notes also go to stdout."""
+    display: AbstractContextManager[Observer]
     if quiet:
-        return nullcontext(ignore)
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return _Display()
-    return Lines(sys.stderr)
+        display = nullcontext(ignore)
+    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        display = _Display()
+    else:
+        display = Lines(sys.stderr)
+    with display as shown:
+        yield Phases(shown) if json else shown
+
+
+class Phases:
+    """Tells programs what a run is at: one JSON line when a phase begins, and one for each note."""
+
+    def __init__(self, shown: Observer) -> None:
+        self._shown = shown
+        self._lock = threading.Lock()
+        self._phase = ""
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event and pass it on."""
+        self._shown(event)
+        if isinstance(event, Note):
+            self._tell({"type": "note", "text": event.text})
+        elif isinstance(event, Listed):
+            self._begin("listing", {})
+        elif isinstance(event, Progress):
+            counts = event.counts
+            self._begin("moving", {"planned": counts.planned, "planned_bytes": counts.planned_bytes})
+
+    def _begin(self, phase: str, about: dict[str, int]) -> None:
+        with self._lock:
+            begins, self._phase = self._phase != phase, phase
+        if begins:
+            self._tell({"type": "phase", "phase": phase, **about})
+
+    def _tell(self, row: dict[str, object]) -> None:
+        with (
+            self._lock,
+            suppress(BrokenPipeError),
+        ):  # an observer never raises; the last line, from the main thread, does
+            json_line(row)
 
 
 class Lines:

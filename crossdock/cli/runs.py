@@ -1,12 +1,148 @@
-"""``crossdock runs``: what was run before, and going on with it."""
+"""``crossdock runs``: what was run before, how it stands, and going on with it."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import click
 
+from crossdock.cli.commands import resume_command
+from crossdock.cli.ending import address, interrupted, show
+from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
+from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.output import json_line, line, visible
+from crossdock.cli.progress import progress
+from crossdock.cli.runners import Where, runner_flags
+
 __all__ = ["runs"]
+
+_RUN_OPTION = "An option of the store that holds the run's directory, if that is a bucket."
 
 
 @click.group()
 def runs() -> None:
-    """Look at runs, and resume what did not end."""
+    """Look at runs, and go on with those that did not end.
+
+    RUN is an id from `crossdock runs ls`, or the URL of a run's directory.
+    """
+
+
+@runs.command(
+    name="ls",
+    cls=GroupedCommand,
+    epilog=examples("crossdock runs ls", "crossdock runs ls s3://ops/runs/ --json"),
+)
+@click.argument("url", required=False)
+@options_flag("--run-option", help=_RUN_OPTION)
+@json_flag("One JSON object a line: what each run was asked, and its state.")
+@verbosity_flags
+def runs_ls(url: str | None, *, run_option: dict[str, str], json: bool, quiet: bool) -> None:
+    """List the runs below URL, oldest first; by default your own."""
+    from crossdock.flows import list_runs
+
+    for document in list_runs(url, run_option):
+        if json:
+            json_line(document)
+        else:
+            line(_run_line(document))
+    del quiet  # it is only for progress and verdicts; accepted everywhere, so that scripts need not know
+
+
+def _run_line(document: dict[str, Any]) -> str:
+    created = datetime.fromisoformat(document["created"]).astimezone(UTC)
+    asked = document["asked"]
+    ends = [visible(f"{asked[end]['store']}/{asked[end]['prefix']}") for end in ("source", "sink")]
+    planned = f"{document['plan']['planned']:,} objects" if "plan" in document else "no plan"
+    name = document["url"].rstrip("/").rpartition("/")[2]
+    return f"{name}  {created:%Y-%m-%d %H:%M:%SZ}  {document['state']:<11}  {planned:>14}  {ends[0]} -> {ends[1]}"
+
+
+@runs.command(
+    name="show",
+    cls=GroupedCommand,
+    epilog=examples(
+        "crossdock runs show 20261120T101500-4f2a1b", "crossdock runs show s3://ops/runs/nightly/ --json"
+    ),
+)
+@click.argument("run")
+@options_flag("--run-option", help=_RUN_OPTION)
+@json_flag("One JSON object a line: each failure, at last the summary.")
+@verbosity_flags
+def runs_show(run: str, *, run_option: dict[str, str], json: bool, quiet: bool) -> None:
+    """Show how a run stands, derived anew from its manifest and ledger.
+
+    Ends with 0 whatever the run's own exit code was; --json has that as exit_code.
+    """
+    from crossdock.flows import build_report, open_run
+
+    report = build_report(open_run(run, run_option))
+    show(report, json=json, quiet=quiet, resume=resume_command(address(report)), again="")
+
+
+@runs.command(
+    name="resume",
+    cls=GroupedCommand,
+    epilog=examples(
+        "crossdock runs resume 20261120T101500-4f2a1b",
+        "crossdock runs resume s3://ops/runs/nightly/ --workers 4 --source-option secret=env:MY_SECRET",
+    ),
+)
+@click.argument("run")
+@options_flag(
+    "--source-option", help="An option of the source on top of what the run kept: secrets are not kept."
+)
+@options_flag("--sink-option", help="The same for the destination.")
+@options_flag("--run-option", help=_RUN_OPTION)
+@click.option(
+    "--concurrency",
+    cls=Flag,
+    group="How",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Objects at a time, in each process.",
+)
+@runner_flags
+@json_flag("stdout has one JSON object a line: phases, failures, at last the summary.")
+@verbosity_flags
+@click.pass_context
+def runs_resume(
+    ctx: click.Context,
+    run: str,
+    *,
+    where: Where,
+    source_option: dict[str, str],
+    sink_option: dict[str, str],
+    run_option: dict[str, str],
+    concurrency: int | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Go on with a run: what is pending, and failures that another attempt may mend.
+
+    Nothing is listed again, and nothing that arrived is sent again, whether it was recorded or not.
+    """
+    import crossdock as xd
+
+    began = datetime.now(UTC)
+    try:
+        with where.open() as runner, progress(quiet=quiet, json=json) as observer:
+            report = xd.resume(
+                run,
+                runner=runner,
+                concurrency=concurrency,
+                source_options=source_option,
+                sink_options=sink_option,
+                run_options=run_option,
+                observer=observer,
+            )
+    except KeyboardInterrupt:
+        ended = interrupted(run, options=run_option, since=began)
+        if ended is None:
+            raise
+        report = ended
+    resume = resume_command(
+        run, where=where.as_flags(), source_options=source_option, sink_options=sink_option
+    )
+    show(report, json=json, quiet=quiet, resume=resume, again="")
+    ctx.exit(report.exit_code)

@@ -45,7 +45,9 @@ def headline(report: Report) -> str:
     """One line: how it ended."""
     counts = report.counts
     if report.state in ("complete", "incomplete") and (counts.failed or counts.pending):
-        parts = [f"{counts.failed:,} failed"] * bool(counts.failed) + [f"{counts.pending:,} pending"] * bool(counts.pending)
+        parts = [f"{counts.failed:,} failed"] * bool(counts.failed) + [f"{counts.pending:,} pending"] * bool(
+            counts.pending
+        )
         return f"not done: of {counts.planned:,} objects {' and '.join(parts)}"
     if report.state == "planned" and counts.failed:
         return f"{_HEADLINES['planned']}; the destination refuses {counts.failed:,} objects"
@@ -78,7 +80,11 @@ def _rows(report: Report) -> Iterator[str]:
     if report.state == "planned":
         yield _row("to move", format_size(counts.planned_bytes))
         return
-    rate = f", {format_size(counts.copied_bytes / report.duration_s)}/s" if report.duration_s and counts.copied else ""
+    rate = (
+        f", {format_size(counts.copied_bytes / report.duration_s)}/s"
+        if report.duration_s and counts.copied
+        else ""
+    )
     yield _row("moved", f"{format_size(counts.copied_bytes)} in {duration(report.duration_s)}{rate}")
     if report.levels:
         yield _row("verified", _counted(report.levels, "{count:,} to {name}"))

@@ -15,7 +15,14 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from crossdock.combine.combined import CombinedTask, Settings, run_join
-from crossdock.combine.described import Shape, check_described, check_function, name_of, read_signature
+from crossdock.combine.described import (
+    Shape,
+    check_call,
+    check_described,
+    check_function,
+    name_of,
+    read_signature,
+)
 from crossdock.combine.execution import Execution
 from crossdock.combine.join import Join, join_calls
 from crossdock.combine.mapping import Mappable
@@ -183,12 +190,13 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
             TaskFailed: A half failed.
             CompositionError: The arguments do not fit, or the function does not describe exactly two calls.
         """
-        values = self._values(args, kwargs)
-        execution = Execution(name=self.name, policy=self._settings.policy, inputs=values, phase="source")
+        check_call(self, args, kwargs, whole=True)
+        execution = Execution(name=self.name, policy=self._settings.policy, phase="source")
         join = self._trace(args, kwargs)
         try:
             return run_join(join, self._settings, execution)
         except Exception as error:
+            execution.inputs = self._values(args, kwargs)
             raise execution.failed(error) from error
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -223,16 +231,10 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
             )
         return join
 
-    def _values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        if self.cached_signature is None:
-            return dict(kwargs)
-        try:
-            return self.cached_signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise CompositionError(
-                f"combined task {self.name!r} cannot be called like this: {error}",
-                hint=f"its signature is {self.name}{self.cached_signature}",
-            ) from None
+    def _values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+        """The arguments by name: for the text of an error, so only read when there is one."""
+        known = self.cached_signature
+        return kwargs if known is None else known.bind(*args, **kwargs).arguments
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = importable_name(self, self.function)

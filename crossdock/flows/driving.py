@@ -137,7 +137,10 @@ class Drive:
                 self.observer(Note(text=f"the workers could not be told to stop: {error}"))
         loop.wait()
         if not hooks.used:
-            self.directory.forget_stop(self.owner.session)
+            try:
+                self.directory.forget_stop(self.owner.session)
+            except CrossdockError as error:
+                self.observer(Note(text=f"{self.directory.url}/stop was left: {error}"))
 
     def _finish(self, state: str | None, hooks: Hooks) -> Report:
         document = self.directory.read()
@@ -193,13 +196,14 @@ class _Loop:
         """
         self._thread.start()
         while True:
-            alive = self._thread.is_alive()
             try:
-                yield self._ended.get(timeout=_POLL_S if alive else 0)
+                item = self._ended.get(timeout=_POLL_S)
             except queue.Empty:
-                if not alive:
-                    break
                 yield None
+                continue
+            if item is None:
+                break
+            yield item
         if self._error is not None:
             raise self._error
 
@@ -226,9 +230,12 @@ class _Loop:
         except BaseException as error:  # raised again by results(), on the driver's thread
             self._error = error
         finally:
-            close = getattr(results, "close", None)
-            if close is not None:
-                close()
+            try:
+                close = getattr(results, "close", None)
+                if close is not None:
+                    close()
+            finally:
+                self._ended.put(None)  # whatever happened, the driver's thread must not wait for more
 
 
 class _Poller:

@@ -40,7 +40,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One line. ``row`` is the manifest's row number, -1 where the record speaks of the whole shard."""
+    """One line. ``row`` is the manifest's row number, -1 where the record speaks of the whole shard.
+
+    ``evidence`` says why a row was skipped; that of a copy is in its receipt.
+    """
 
     shard: int
     row: int
@@ -159,7 +162,7 @@ def from_columns(row: Mapping[str, Any]) -> Record:
         size=row["size"],
         receipt=_receipt(row) if row["method"] is not None else None,
         failure=_failure(row) if row["reason"] is not None else None,
-        evidence=row["evidence"] or "",
+        evidence=row["evidence"] or "" if row["method"] is None else "",
         worker=row["worker"] or "",
         time=row["time"],
     )

@@ -22,16 +22,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossdock.testing.gcs import EmbeddedGCS
+    from crossdock.testing.hostile import FULL_METADATA, HOSTILE_KEYS, HOSTILE_METADATA
     from crossdock.testing.rules import Faults, Rule
     from crossdock.testing.s3 import EmbeddedS3
+    from crossdock.testing.store_suite import StoreSuite
 
-__all__ = ["EmbeddedGCS", "EmbeddedS3", "Faults", "Rule"]
+__all__ = [
+    "FULL_METADATA",
+    "HOSTILE_KEYS",
+    "HOSTILE_METADATA",
+    "EmbeddedGCS",
+    "EmbeddedS3",
+    "Faults",
+    "Rule",
+    "StoreSuite",
+]
 
 _HOMES = {
     "EmbeddedGCS": "crossdock.testing.gcs",
     "EmbeddedS3": "crossdock.testing.s3",
     "Faults": "crossdock.testing.rules",
     "Rule": "crossdock.testing.rules",
+    "StoreSuite": "crossdock.testing.store_suite",
+    "HOSTILE_KEYS": "crossdock.testing.hostile",
+    "HOSTILE_METADATA": "crossdock.testing.hostile",
+    "FULL_METADATA": "crossdock.testing.hostile",
 }
 
 

@@ -19,14 +19,6 @@ from crossdock.combine.sharding import ShardSizer
 from crossdock.errors import Retry
 from crossdock.model import State
 
-# Dask leaves sockets of killed workers and of closed event loops to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
-    ),
-]
-
 
 def identity(value):
     return value

@@ -19,6 +19,7 @@ __all__ = ["PlainGCS", "PlainHTTP", "PlainS3", "Seen"]
 
 _FIELDS = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language")
 _JSON_FIELDS = ("contentType", "cacheControl", "contentDisposition", "contentEncoding", "contentLanguage")
+_NO_TYPE = "binary/octet-stream"  # what S3 answers for an object that was stored without a content type
 _CHUNK = 1024 * 1024
 _SOMEBODY = (
     "AWS4-HMAC-SHA256 Credential=demo/20261120/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
@@ -119,6 +120,8 @@ class PlainS3(PlainHTTP):
         size, digest = _digest(answer)
         given = {name.lower(): value for name, value in answer.headers.items()}
         kept = {name: given[name] for name in _FIELDS if name in given}
+        if kept.get("content-type") == _NO_TYPE:
+            del kept["content-type"]
         # S3 answers values beyond ASCII as RFC 2047 words.
         kept |= {
             name: str(make_header(decode_header(value))) if value.startswith("=?") else value
