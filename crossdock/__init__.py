@@ -11,36 +11,50 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossdock.combine import (
-        CombinedTask,
-        DaskRunner,
-        LocalRunner,
-        MapResult,
-        TaskContext,
-        combine,
-        current,
-        flatten,
-        into,
-        one_task,
-        param,
-        task,
-        unmapped,
+        CombinedTask as CombinedTask,
+        DaskRunner as DaskRunner,
+        LocalRunner as LocalRunner,
+        MapResult as MapResult,
+        TaskContext as TaskContext,
+        combine as combine,
+        current as current,
+        flatten as flatten,
+        into as into,
+        one_task as one_task,
+        param as param,
+        task as task,
+        unmapped as unmapped,
     )
     from crossdock.connectors import (
-        GCSSink,
-        GCSSource,
-        LocalSink,
-        LocalSource,
-        MemorySink,
-        MemorySource,
-        S3Sink,
-        S3Source,
-        sink,
-        source,
+        GCSSink as GCSSink,
+        GCSSource as GCSSource,
+        LocalSink as LocalSink,
+        LocalSource as LocalSource,
+        MemorySink as MemorySink,
+        MemorySource as MemorySource,
+        S3Sink as S3Sink,
+        S3Source as S3Source,
+        sink as sink,
+        source as source,
     )
-    from crossdock.flows import Report, copy, migrate, plan, resume
-    from crossdock.model import ByteRange, Digests, Metadata, ObjectInfo, Outcome, Receipt, Verification
-    from crossdock.options import Secret
-    from crossdock.tasks import Task
+    from crossdock.flows import (
+        Report as Report,
+        copy as copy,
+        migrate as migrate,
+        plan as plan,
+        resume as resume,
+    )
+    from crossdock.model import (
+        ByteRange as ByteRange,
+        Digests as Digests,
+        Metadata as Metadata,
+        ObjectInfo as ObjectInfo,
+        Outcome as Outcome,
+        Receipt as Receipt,
+        Verification as Verification,
+    )
+    from crossdock.options import Secret as Secret
+    from crossdock.tasks import Task as Task
 
 __version__ = "0.1.0"
 

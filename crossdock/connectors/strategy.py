@@ -15,7 +15,7 @@ from crossdock.ports import Capabilities
 
 __all__ = ["Method", "TransferOptions", "choose_method", "choose_part_size"]
 
-STANDARD_PART_SIZE = 16 * MIB
+STANDARD_PART_SIZE = 8 * MIB
 
 
 class Method(enum.Enum):
@@ -43,7 +43,7 @@ class TransferOptions:
     )
     max_in_flight_bytes: int = option(
         "Payload bytes this process holds at most.",
-        default=128 * MIB,
+        default=96 * MIB,
         unit="bytes",
         env=("CROSSDOCK_MAX_IN_FLIGHT_BYTES",),
         aliases=("max_in_flight",),

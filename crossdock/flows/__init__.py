@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossdock.flows.copying import copy
     from crossdock.flows.filters import compile_filters
-    from crossdock.flows.migration import Plan, migrate, plan, resume
+    from crossdock.flows.migration import migrate, plan, resume
+    from crossdock.flows.preview import Plan
     from crossdock.flows.report import FailureGroup, Report, build_report
     from crossdock.flows.run_directory import RunDirectory, default_runs_url, list_runs, open_run
 
@@ -20,7 +21,7 @@ _HOMES = {
     "migrate": "migration",
     "plan": "migration",
     "resume": "migration",
-    "Plan": "migration",
+    "Plan": "preview",
     "Report": "report",
     "FailureGroup": "report",
     "build_report": "report",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.connectors.objects import ObjectSink, ObjectSource
@@ -18,21 +18,26 @@ from crossdock.errors import ConfigError, NotFoundError
 from crossdock.events import Note, Observer
 from crossdock.flows.filters import WILDCARDS, split_wildcards
 from crossdock.model import ObjectInfo
-from crossdock.options import public_options
+from crossdock.options import parse_options, public_options
 from crossdock.ports import ObjectStore
 
-__all__ = ["Ends", "describe", "open_ends", "open_sink", "open_source", "rebuilt", "settled"]
+__all__ = ["Ends", "describe", "kept_options", "open_ends", "open_sink", "open_source", "rebuilt", "settled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """Source and sink as tasks. ``one`` is set when the source is exactly one object, which goes to ``exact``."""
+    """Source and sink as tasks. ``one`` is set when the source is exactly one object, which goes to ``exact``.
+
+    ``source_kept`` and ``sink_kept`` are the options of their stores, without secrets: what a run keeps of them.
+    """
 
     source: ObjectSource
     sink: ObjectSink
     include: tuple[str, ...] = ()
     one: ObjectInfo | None = None
     exact: str | None = None
+    source_kept: Mapping[str, Any] = field(default_factory=dict)
+    sink_kept: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_ends(
@@ -59,17 +64,23 @@ def open_ends(
     """
     include: tuple[str, ...] = ()
     if isinstance(source, str):
+        source_kept = kept_options(source, source_options or {})
         source, include = _open_with_wildcards(source, source_options or {}, glob=glob)
     elif source_options:
         raise ConfigError("source_options go with a URL; this source is a task already", operation="open")
+    else:
+        source_kept = _options_of(source.store)
     if isinstance(sink, str):
+        sink_kept = kept_options(sink, split_transfer_options(sink_options or {})[1])
         sink = open_sink(sink, sink_options or {})
     elif sink_options:
         raise ConfigError("sink_options go with a URL; this sink is a task already", operation="open")
+    else:
+        sink_kept = _options_of(sink.store)
     if verify is not None:
         split_transfer_options({"verify": verify})  # refuses a level that does not exist
         sink = sink.verifying(verify)
-    return Ends(source=source, sink=sink, include=include)
+    return Ends(source=source, sink=sink, include=include, source_kept=source_kept, sink_kept=sink_kept)
 
 
 def open_source(url: str, options: Mapping[str, Any]) -> ObjectSource:
@@ -168,15 +179,27 @@ def _moved(sink: ObjectSink, prefix: str) -> ObjectSink:
     return ObjectSink(sink.store, prefix, overwrite=sink.overwrite, transfer=sink.transfer)
 
 
-def describe(end: ObjectSource | ObjectSink) -> dict[str, Any]:
-    """What a run keeps of an end: the store's URL, the prefix, and its options without secrets."""
-    kept = {"store": end.store.url, "prefix": end.prefix, "options": _options_of(end.store)}
-    if isinstance(end, ObjectSink):
-        kept["transfer"] = public_options(end.transfer)
-    return kept
+def describe(ends: Ends) -> dict[str, Any]:
+    """What a run keeps of its ends: for each the store's URL, the prefix, and the options without secrets."""
+    source, sink = ends.source, ends.sink
+    return {
+        "source": {"store": source.store.url, "prefix": source.prefix, "options": dict(ends.source_kept)},
+        "sink": {
+            "store": sink.store.url,
+            "prefix": sink.prefix,
+            "options": dict(ends.sink_kept),
+            "transfer": public_options(sink.transfer),
+        },
+    }
+
+
+def kept_options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a URL's connector by their own names, without secrets."""
+    return public_options(parse_options(split_url(url)[0].load()[1], options, where=url))
 
 
 def _options_of(store: Any) -> dict[str, Any]:
+    """The same of a store that is open already, if it says; what it does not say is to be given again to resume."""
     while hasattr(store, "inner"):  # layers
         store = store.inner
     options = getattr(store, "options", None)
@@ -188,7 +211,18 @@ def rebuilt(
 ) -> tuple[ObjectSource, ObjectSink]:
     """Both ends as ``describe`` kept them, with options given again on top (secrets, another endpoint)."""
     from_, to = asked["source"], asked["sink"]
-    store, _ = open_store(f"{from_['store']}/", {**from_["options"], **(source_options or {})})
-    transfer, rest = split_transfer_options({**to["options"], **to["transfer"], **(sink_options or {})})
-    sink_store, _ = open_store(f"{to['store']}/", rest)
+    source_url, sink_url = f"{from_['store']}/", f"{to['store']}/"
+    store, _ = open_store(source_url, _over(source_url, from_["options"], source_options or {}))
+    again, rest = split_transfer_options(sink_options or {})
+    kept, _ = split_transfer_options(to["transfer"])
+    transfer = dataclasses.replace(kept, **public_options(again))
+    sink_store, _ = open_store(sink_url, _over(sink_url, to["options"], rest))
     return ObjectSource(store, from_["prefix"]), ObjectSink(sink_store, to["prefix"], transfer=transfer)
+
+
+def _over(url: str, kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options given again replace those kept, also where they are written by another of their names."""
+    fields = dataclasses.fields(split_url(url)[0].load()[1])
+    names = {alias: each.name for each in fields for alias in (each.name, *each.metadata["aliases"])}
+    replaced = {names.get(name, name) for name in given}
+    return {name: value for name, value in kept.items() if name not in replaced} | dict(given)

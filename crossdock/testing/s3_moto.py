@@ -17,8 +17,7 @@ from urllib.parse import quote
 import moto.s3.models
 import moto.s3.responses
 from botocore.exceptions import ClientError
-from moto.core.request import PRESERVED_HEADER_NAMES_ENVIRON_KEY
-from moto.core.request import Request as MotoRequest
+from moto.core.request import PRESERVED_HEADER_NAMES_ENVIRON_KEY, Request as MotoRequest
 from moto.s3.models import FakeKey, S3Backend, S3BackendDict
 from moto.s3.responses import S3Response
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from rclone_server import KEY_ID, SECRET, serve_s3
 
@@ -46,9 +48,10 @@ class TestS3OnRclone(StoreSuite):
     secrets = (SECRET,)
 
     @pytest.fixture
-    def store(self, served, request):
-        self.root = served[1] / f"bucket-{abs(hash(request.node.nodeid))}"
-        return make_store(served, self.root.name)
+    def store(self, served):
+        self.root = served[1] / "bucket"
+        shutil.rmtree(self.root, ignore_errors=True)  # one bucket, emptied: one connection for all tests
+        return make_store(served, "bucket")
 
     def back_door(self, store, key):
         path = self.root / key

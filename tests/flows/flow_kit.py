@@ -61,12 +61,16 @@ def generations(url):
     return {info.key: info.version.generation for page in store.list() for info in page}
 
 
+def quietly(verb, key):
+    """No trouble."""
+
+
 class Troubled(MemoryStore):
     """A memory bucket whose verbs call a hook first; never a server-side copy, so bytes pass through here."""
 
-    def __init__(self, name=None, options=MemoryOptions()):
-        super().__init__(name or bucket(), options)
-        self.before = lambda verb, key: None
+    def __init__(self, name=None, options=None):
+        super().__init__(name or bucket(), options or MemoryOptions())
+        self.before = quietly
         self.calls = []
         self._calls_lock = threading.Lock()
 

@@ -36,7 +36,9 @@ RECEIPT = Receipt(
 
 
 def record(row=0, state=RecordState.COPIED, seconds=0, shard=3, **fields):
-    return Record(shard=shard, row=row, state=state, key="k\n", size=3, time=NOW + timedelta(seconds=seconds), **fields)
+    return Record(
+        shard=shard, row=row, state=state, key="k\n", size=3, time=NOW + timedelta(seconds=seconds), **fields
+    )
 
 
 def failed(row=0, seconds=0):
@@ -44,7 +46,9 @@ def failed(row=0, seconds=0):
         row,
         RecordState.FAILED,
         seconds,
-        failure=Failure(reason="denied", error="DeniedError", message="no", hint="ask", retryable=True, attempts=8),
+        failure=Failure(
+            reason="denied", error="DeniedError", message="no", hint="ask", retryable=True, attempts=8
+        ),
     )
 
 
@@ -57,7 +61,7 @@ def test_records_come_back_with_every_field():
 
     assert written == read_shard(files, 3)
     assert [(3, {each.row: each for each in written})] == list(read_ledger(files))
-    assert [] == read_shard(files, 30)
+    assert read_shard(files, 30) == []
 
 
 def test_a_record_is_durable_soon_without_the_shard_ending():
@@ -97,9 +101,11 @@ def test_a_damaged_segment_is_loud():
 
 def test_a_success_beats_a_failure_and_the_one_that_sent_beats_the_one_that_found():
     sent = record(receipt=RECEIPT, seconds=1)
-    found = record(receipt=Receipt(source="", destination="", key="k", size=3, version=Version(), method="found"))
+    found = record(
+        receipt=Receipt(source="", destination="", key="k", size=3, version=Version(), method="found")
+    )
     later = failed(0, seconds=9)
 
     assert {0: sent} == best([found, sent, later])
     assert {0: later} == best([failed(0), later])
-    assert {} == best([record(-1, RecordState.BEGUN), record(0, RecordState.INTENT)])
+    assert best([record(-1, RecordState.BEGUN), record(0, RecordState.INTENT)]) == {}

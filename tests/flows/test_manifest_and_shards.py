@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from flow_kit import HOSTILE, bucket
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from crossdock.connectors.memory import MemoryStore
 from crossdock.errors import LedgerError
@@ -47,14 +46,14 @@ def test_rows_come_back_as_they_were_written_in_any_slice():
     rows = rows_with([*HOSTILE, "\x00nul"])
 
     summary = write_manifest(files, rows, part_rows=8)
-    manifest = pickle.loads(pickle.dumps(Manifest(files=files, run_id="1", parts=summary.parts)))
+    manifest = pickle.loads(pickle.dumps(Manifest(files=files, run_id="1", parts=summary.parts)))  # noqa: S301 - our own
 
     expected = [(index, row.source, row.name, row.observed) for index, row in enumerate(rows)]
     assert expected == [(row.number, row.source, row.name, row.observed) for row in manifest.all_rows()]
     assert expected[11:13] == [
         (row.number, row.source, row.name, row.observed) for row in manifest.rows(1, 3, 5)
     ]
-    assert (3, 21, 21) == (summary.parts, summary.planned, summary.to_do)
+    assert (summary.parts, summary.planned, summary.to_do) == (3, 21, 21)
 
 
 def test_a_missing_or_damaged_part_is_loud():
@@ -93,6 +92,6 @@ def test_shards_cover_all_work_once_within_their_bounds(parts, max_rows, max_byt
 def test_ten_thousand_small_objects_are_few_shards_and_a_million_stay_bounded():
     size = choose_shard_size(10_000, 10_000 * 4096, 16)
 
-    assert 64 == len(list(cut_shards([[(True, 4096)] * 10_000], size)))
-    assert 1_000 == choose_shard_size(1_000_000, 10**9, 16).max_rows
-    assert 8 * GIB == choose_shard_size(1_000_000, 10**16, 16).max_bytes
+    assert len(list(cut_shards([[(True, 4096)] * 10_000], size))) == 64
+    assert choose_shard_size(1_000_000, 10**9, 16).max_rows == 1_000
+    assert choose_shard_size(1_000_000, 10**16, 16).max_bytes == 8 * GIB

@@ -31,17 +31,17 @@ def test_everything_arrives_a_second_run_copies_nothing_and_a_third_exactly_what
 
     first = moved(f"{source}/in", f"{sink}/out")
 
-    assert (200, 200, 0, 0, 0) == numbers(first)
+    assert numbers(first) == (200, 200, 0, 0, 0)
     assert {f"out/{key[3:]}": body for key, body in objects.items()} == contents(sink)
-    assert (0, "complete", {"V2": 200}) == (first.exit_code, first.state, first.levels)
+    assert (first.exit_code, first.state, first.levels) == (0, "complete", {"V2": 200})
     before = generations(sink)
     second = moved(f"{source}/in", f"{sink}/out")
-    assert (200, 0, 200, 0, 0) == numbers(second)
+    assert numbers(second) == (200, 0, 200, 0, 0)
     assert before == generations(sink)
     for number in (3, 77, 199):
         MemoryStore(source.removeprefix("memory://")).put(f"in/{number:04d}", b"changed")  # the same size
     third = moved(f"{source}/in/", f"{sink}/out/")
-    assert (200, 3, 197, 0, 0) == numbers(third)
+    assert numbers(third) == (200, 3, 197, 0, 0)
 
 
 def test_local_to_local_three_times(tmp_path):
@@ -58,11 +58,11 @@ def test_local_to_local_three_times(tmp_path):
         (source / f"d{number % 3}" / f"{number}.bin").write_bytes(b"y" * number)
     third = xd.migrate(str(source), str(sink))
 
-    assert (20, 20, 0, 0, 0) == numbers(first)
-    assert (20, 0, 20, 0, 0) == numbers(second)
-    assert (20, 3, 17, 0, 0) == numbers(third)
-    assert b"yyyy" == (sink / "d1" / "4.bin").read_bytes()
-    assert 3 == len(list(list_runs()))
+    assert numbers(first) == (20, 20, 0, 0, 0)
+    assert numbers(second) == (20, 0, 20, 0, 0)
+    assert numbers(third) == (20, 3, 17, 0, 0)
+    assert (sink / "d1" / "4.bin").read_bytes() == b"yyyy"
+    assert len(list(list_runs())) == 3
 
 
 def test_hostile_keys_arrive_byte_for_byte():
@@ -80,10 +80,10 @@ def test_a_key_the_destination_cannot_hold_is_counted_failed_and_stops_nobody(tm
 
     report = xd.migrate(source, str(tmp_path / "to"))
 
-    assert (3, 1, 0, 2, 0) == numbers(report)
-    assert 5 == report.exit_code
-    assert ["also/", "bad//key"] == [record.key for record in report.failed]
-    assert [("refused", 2, 0)] == [(each.reason, each.count, each.retryable) for each in report.failures]
+    assert numbers(report) == (3, 1, 0, 2, 0)
+    assert report.exit_code == 5
+    assert [record.key for record in report.failed] == ["also/", "bad//key"]
+    assert [(each.reason, each.count, each.retryable) for each in report.failures] == [("refused", 2, 0)]
     assert [tmp_path / "to" / "good"] == [path for path in (tmp_path / "to").rglob("*") if path.is_file()]
 
 
@@ -99,10 +99,10 @@ def test_one_poison_object_fails_alone():
     store.before = poison
     report = moved(store.source(), sink)
 
-    assert (30, 29, 0, 1, 0) == numbers(report)
-    assert (5, "incomplete") == (report.exit_code, report.state)
+    assert numbers(report) == (30, 29, 0, 1, 0)
+    assert (report.exit_code, report.state) == (5, "incomplete")
     (record,) = report.failed
-    assert ("07", "unexpected") == (record.key, record.failure.reason)
+    assert (record.key, record.failure.reason) == ("07", "unexpected")
     with pytest.raises(xd.TaskFailed, match="1 of 30 objects failed"):
         report.raise_for_failures()
 
@@ -121,10 +121,11 @@ def test_an_object_that_vanished_or_was_replaced_since_the_listing_is_a_class_of
     store.before = change
     report = moved(store.source(), sink)
 
-    assert {"gone": "vanished", "replaced": "source changed"} == {
-        record.key: record.failure.reason for record in report.failed
+    assert {record.key: record.failure.reason for record in report.failed} == {
+        "gone": "vanished",
+        "replaced": "source changed",
     }
-    assert {"stays": b"stays"} == contents(sink)
+    assert contents(sink) == {"stays": b"stays"}
 
 
 def test_a_destination_that_changed_since_the_plan_is_left_alone_unless_it_is_equal():
@@ -140,9 +141,9 @@ def test_a_destination_that_changed_since_the_plan_is_left_alone_unless_it_is_eq
     store.before = meddle
     report = moved(source, store.sink())
 
-    assert {"equal": b"same", "other": b"theirs"} == contents(store.url)
-    assert [("other", "destination changed")] == [(each.key, each.failure.reason) for each in report.failed]
-    assert {"found": 1} == report.methods
+    assert contents(store.url) == {"equal": b"same", "other": b"theirs"}
+    assert [(each.key, each.failure.reason) for each in report.failed] == [("other", "destination changed")]
+    assert report.methods == {"found": 1}
 
 
 @pytest.mark.parametrize("side", ["source", "sink"])
@@ -209,11 +210,11 @@ def test_a_dry_run_and_a_plan_write_nothing_and_agree():
     report = xd.migrate(source, sink, dry_run=True)
     plan = xd.plan(source, sink)
 
-    assert ("planned", 0, (2, 0, 1, 0, 1)) == (report.state, report.exit_code, numbers(report))
-    assert [("a", "copy"), ("b", "skip")] == [(row.name, row.action.value) for row in plan]
-    assert (2, 1, 1) == (plan.summary.planned, plan.summary.copy, plan.summary.copy_bytes)
+    assert (report.state, report.exit_code, numbers(report)) == ("planned", 0, (2, 0, 1, 0, 1))
+    assert [(row.name, row.action.value) for row in plan] == [("a", "copy"), ("b", "skip")]
+    assert (plan.summary.planned, plan.summary.copy, plan.summary.copy_bytes) == (2, 1, 1)
     assert before == generations(sink)
-    assert [] == list(list_runs())
+    assert list(list_runs()) == []
     plan.close()
 
 
@@ -221,9 +222,9 @@ def test_overwrite_always_and_never():
     source, sink = filled({"a": b"1", "b": b"2"}), filled({"a": b"other"})
 
     never = moved(source, sink, overwrite="never")
-    assert ((2, 1, 1, 0, 0), {"a": b"other", "b": b"2"}) == (numbers(never), contents(sink))
+    assert (numbers(never), contents(sink)) == ((2, 1, 1, 0, 0), {"a": b"other", "b": b"2"})
     always = moved(source, sink, overwrite="always")
-    assert ((2, 2, 0, 0, 0), {"a": b"1", "b": b"2"}) == (numbers(always), contents(sink))
+    assert (numbers(always), contents(sink)) == ((2, 2, 0, 0, 0), {"a": b"1", "b": b"2"})
 
 
 @pytest.mark.parametrize(
@@ -257,7 +258,7 @@ def test_events_add_up_and_end_with_the_final_counts():
     moved(source, sink, observer=events.append)
 
     progress = [event.counts for event in events if isinstance(event, Progress)]
-    assert 150 * 5 == sum(event.bytes for event in events if isinstance(event, BytesMoved))
+    assert sum(event.bytes for event in events if isinstance(event, BytesMoved)) == 150 * 5
     assert [Listed(objects=150, bytes=750)] == [event for event in events if isinstance(event, Listed)]
     assert Counts(planned=150, copied=150, planned_bytes=750, copied_bytes=750) == progress[-1]
     assert all(counts.pending >= 0 for counts in progress)
@@ -273,10 +274,10 @@ def test_the_run_directory_holds_what_design_says_and_no_secret():
     assert {"run.json", "report.json", "manifest/part", "manifest/shards.parquet", "ledger/00000000"} == names
     assert report.to_dict() == json.loads(files["runs/7/report.json"])
     asked = json.loads(files["runs/7/run.json"])["asked"]
-    assert ({"min_part_size_bytes": 5}, {"part_size_bytes": 1024**2}) == (
+    assert (
         asked["sink"]["options"],
         asked["sink"]["transfer"],
-    )
+    ) == ({"min_part_size_bytes": 5}, {"part_size_bytes": 1024**2})
     assert (report.run_dir, report.run_id) == (open_run(place).url, open_run(place).read()["run_id"])
 
 
@@ -303,11 +304,11 @@ def test_a_ledger_that_cannot_be_written_stops_the_run_loudly():
     from crossdock.flows.run_files import RunFiles
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migration, "run_files", lambda url, options: RunFiles(Full(runs.bucket), ""))
+        patch.setattr(migration, "run_files", lambda *_: RunFiles(Full(runs.bucket), ""))
         with pytest.raises(LedgerError, match="no space left"):
             xd.migrate(source, sink, run_dir=runs.url)
 
-    assert "failed" == json.loads(contents(runs.url)["run.json"])["state"]
+    assert json.loads(contents(runs.url)["run.json"])["state"] == "failed"
 
 
 def test_thousands_of_objects_are_few_items_for_the_runner():
@@ -325,7 +326,7 @@ def test_thousands_of_objects_are_few_items_for_the_runner():
 
     report = moved(source, sink, runner=Counting(threads=2))
 
-    assert 3_000 == report.counts.copied
-    assert 47 == len(items)
-    assert 3_000 == sum(item.rows for item in items)
-    assert 3_000 == sum(len(records) for _, records in read_ledger(open_run(report.run_dir).files))
+    assert report.counts.copied == 3_000
+    assert len(items) == 47
+    assert sum(item.rows for item in items) == 3_000
+    assert sum(len(records) for _, records in read_ledger(open_run(report.run_dir).files)) == 3_000

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flow_kit import bucket
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from crossdock.connectors.memory import MemoryOptions, MemoryStore
 from crossdock.errors import ConfigError, StorageError
@@ -40,8 +39,9 @@ def paged(infos, size):
 )
 def test_the_merge_decides_as_a_dictionary_of_everything_would(source, there, prefix, page):
     """The oracle holds all of the destination in a dict; the merge holds one page."""
-    left, right = MemoryStore(bucket(), MemoryOptions(page_size=page)), MemoryStore(
-        bucket(), MemoryOptions(page_size=page)
+    left, right = (
+        MemoryStore(bucket(), MemoryOptions(page_size=page)),
+        MemoryStore(bucket(), MemoryOptions(page_size=page)),
     )
     for key, body in source.items():
         left.put(key, body)
@@ -77,7 +77,7 @@ def test_few_objects_into_a_very_large_destination_cost_few_pages():
 
     ahead = Ahead(Counting(store.bucket, store.options), "")
 
-    assert [True, False, True] == [ahead.find(key) is not None for key in ("00/00000", "10/0", "19/00199")]
+    assert [ahead.find(key) is not None for key in ("00/00000", "10/0", "19/00199")] == [True, False, True]
     assert len(pages) < 20
 
 
@@ -110,8 +110,18 @@ SECOND = NOON.replace(microsecond=0)
         (info(md5=MD5), info(md5=MD5), "if-different", (Action.SKIP, "same md5")),
         (info(md5=MD5), info(md5=OTHER), "if-different", (Action.COPY, "md5 differs")),
         (info(size=1), info(size=2), "if-different", (Action.COPY, "size differs")),
-        (info(md5=MD5, crc32c=b"1"), info(md5=MD5, crc32c=b"2"), "if-different", (Action.COPY, "crc32c differs")),
-        (info(multipart_etag="x-2"), info(multipart_etag="x-2"), "if-different", (Action.SKIP, "same multipart_etag")),
+        (
+            info(md5=MD5, crc32c=b"1"),
+            info(md5=MD5, crc32c=b"2"),
+            "if-different",
+            (Action.COPY, "crc32c differs"),
+        ),
+        (
+            info(multipart_etag="x-2"),
+            info(multipart_etag="x-2"),
+            "if-different",
+            (Action.SKIP, "same multipart_etag"),
+        ),
         (
             info(multipart_etag="x-2"),
             info(multipart_etag="y-3"),
@@ -158,7 +168,7 @@ def test_filters_see_the_key_below_the_prefix():
         filters=compile_filters(["**/*.csv"], ["d/**"]),
     )
 
-    assert ["a.csv"] == [row.name for row in rows]
+    assert [row.name for row in rows] == ["a.csv"]
 
 
 def test_what_the_destination_cannot_hold_is_refused_and_stops_nobody():
@@ -168,15 +178,16 @@ def test_what_the_destination_cannot_hold_is_refused_and_stops_nobody():
         refusal=lambda key, size: f"{size} bytes" if key == "q/bad" else None,
     )
 
-    assert [("q/bad", Action.REFUSE, "3 bytes"), ("q/good", Action.COPY, "absent")] == [
-        (row.destination, row.action, row.reason) for row in rows
+    assert [(row.destination, row.action, row.reason) for row in rows] == [
+        ("q/bad", Action.REFUSE, "3 bytes"),
+        ("q/good", Action.COPY, "absent"),
     ]
 
 
 def test_the_prefix_s_own_empty_marker_has_no_name_at_a_bucket_s_root():
     rows = plan_of([info("p/", size=0), info("p/a")], source_prefix="p/")
 
-    assert [Action.SKIP, Action.COPY] == [row.action for row in rows]
+    assert [row.action for row in rows] == [Action.SKIP, Action.COPY]
 
 
 def test_an_unknown_overwrite_is_refused():

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from flow_kit import Troubled, bucket, contents, filled, generations
+from flow_kit import Troubled, bucket, contents, filled, generations, quietly
 
 import crossdock as xd
 from crossdock.connectors.memory import MemoryStore
@@ -47,10 +47,10 @@ def test_what_was_written_but_not_recorded_is_recognised_and_not_sent_again():
 
     report = xd.resume(place, sink=store.sink())
 
-    assert (100, 100, 0, 0, 0) == numbers(report)
-    assert {"found": 100} == report.methods
+    assert numbers(report) == (100, 100, 0, 0, 0)
+    assert report.methods == {"found": 100}
     assert (before, puts) == (generations(store.url), store.count("put"))
-    assert ("complete", {"V2": 100}) == (report.state, report.levels)
+    assert (report.state, report.levels) == ("complete", {"V2": 100})
 
 
 def test_without_common_digests_the_source_is_read_once_and_nothing_is_written(tmp_path):
@@ -66,8 +66,8 @@ def test_without_common_digests_the_source_is_read_once_and_nothing_is_written(t
 
     report = xd.resume(place)
 
-    assert (2, 1, 0, 1, 0) == numbers(report)
-    assert ["destination changed"] == [record.failure.reason for record in report.failed]
+    assert numbers(report) == (2, 1, 0, 1, 0)
+    assert [record.failure.reason for record in report.failed] == ["destination changed"]
     assert (inode, b"owt") == ((sink / "one").stat().st_ino, (sink / "two").read_bytes())
 
 
@@ -82,13 +82,13 @@ def test_rows_that_never_began_are_sent_and_those_recorded_are_not_touched():
 
     store.before = fail
     first = xd.migrate(source, store.sink(), run_dir=place)
-    assert (200, 101, 0, 99, 0) == numbers(first)
-    assert [("connection", 99, 99)] == [(each.reason, each.count, each.retryable) for each in first.failures]
+    assert numbers(first) == (200, 101, 0, 99, 0)
+    assert [(each.reason, each.count, each.retryable) for each in first.failures] == [("connection", 99, 99)]
     before = generations(store.url)
-    store.before = lambda verb, key: None
+    store.before = quietly
     report = xd.resume(place, sink=store.sink())
 
-    assert (200, 200, 0, 0, 0) == numbers(report)
+    assert numbers(report) == (200, 200, 0, 0, 0)
     assert before.items() <= generations(store.url).items()
     assert objects == {key: body for key, body in contents(store.url).items() if key != "unrelated"}
 
@@ -97,15 +97,18 @@ def test_a_failure_that_no_attempt_can_mend_is_not_tried_again():
     source, place = Troubled(), f"memory://{bucket()}/"
     source.put("gone", b"")
     source.put("stays", b"")
-    source.before = lambda verb, key: (
-        MemoryStore(source.bucket).delete(key) if (verb, key) == ("read", "gone") else None
-    )
+
+    def delete(verb, key):
+        if (verb, key) == ("read", "gone"):
+            MemoryStore(source.bucket).delete(key)
+
+    source.before = delete
     xd.migrate(source.source(), f"memory://{bucket()}", run_dir=place)
     calls = len(source.calls)
 
     report = xd.resume(place, source=source.source())
 
-    assert (2, 1, 0, 1, 0) == numbers(report)
+    assert numbers(report) == (2, 1, 0, 1, 0)
     assert calls == len(source.calls)
 
 
@@ -125,10 +128,10 @@ def test_uploads_a_dead_attempt_left_open_are_aborted_and_those_of_others_are_no
 
     report = xd.resume(place, sink=sink)
 
-    assert (2, 2, 0, 0, 0) == numbers(report)
+    assert numbers(report) == (2, 2, 0, 0, 0)
     assert [other.id] == [upload.id for upload in store.list_uploads()]
     assert mine.id != other.id
-    assert b"x" * 3_000 == contents(store.url)["big"]
+    assert contents(store.url)["big"] == b"x" * 3_000
 
 
 class Losing(xd.LocalRunner):
@@ -159,7 +162,7 @@ def test_a_shard_lost_with_its_worker_is_run_again_within_a_bound(losses, pendin
     assert losses == runner.lost
     assert (10, 10 - pending, 0, 0, pending) == numbers(report)
     assert (5 if pending else 0) == report.exit_code
-    assert (10, 10, 0, 0, 0) == numbers(xd.resume(place))
+    assert numbers(xd.resume(place)) == (10, 10, 0, 0, 0)
 
 
 def test_ctrl_c_ends_what_is_in_flight_saves_the_state_and_resumes(monkeypatch):
@@ -191,10 +194,11 @@ def test_ctrl_c_ends_what_is_in_flight_saves_the_state_and_resumes(monkeypatch):
 
     thread.join()
     report = json.loads(contents(place.rstrip("/"))["report.json"])
-    assert ("interrupted", 130) == (report["state"], report["exit_code"])
-    assert (4, 296) == (report["copied"], report["pending"])
-    store.before = lambda verb, key: None
-    assert (300, 300, 0, 0, 0) == numbers(xd.resume(place, sink=store.sink()))
+    assert (report["state"], report["exit_code"]) == ("interrupted", 130)
+    assert 1 <= report["copied"] <= 4
+    assert report["copied"] + report["pending"] == 300
+    store.before = quietly
+    assert numbers(xd.resume(place, sink=store.sink())) == (300, 300, 0, 0, 0)
 
 
 def test_the_same_command_goes_on_with_an_unfinished_run():
@@ -206,11 +210,11 @@ def test_the_same_command_goes_on_with_an_unfinished_run():
 
     store.before = fail
     first = xd.migrate(source, store.sink(), run_dir=place)
-    store.before = lambda verb, key: None
+    store.before = quietly
     second = xd.migrate(source, store.sink(), run_dir=place)
 
     assert (first.run_id, (2, 1, 0, 1, 0)) == (second.run_id, numbers(first))
-    assert (2, 2, 0, 0, 0) == numbers(second)
+    assert numbers(second) == (2, 2, 0, 0, 0)
 
 
 def test_a_run_that_died_while_listing_is_started_anew():
@@ -226,9 +230,9 @@ def test_a_run_that_died_while_listing_is_started_anew():
         xd.migrate(source, store.sink(), run_dir=place)
     with pytest.raises(LedgerError, match="nothing was moved"):
         xd.resume(place, sink=store.sink())
-    store.before = lambda verb, key: None
+    store.before = quietly
 
-    assert (1, 1, 0, 0, 0) == numbers(xd.migrate(source, store.sink(), run_dir=place))
+    assert numbers(xd.migrate(source, store.sink(), run_dir=place)) == (1, 1, 0, 0, 0)
 
 
 def test_there_is_no_run_where_none_was():
@@ -246,17 +250,21 @@ def test_two_drivers_on_one_run_the_second_is_refused():
 
     assert owner.session
     assert current_owner(run_files(place)) is None
-    assert (1, 1, 0, 0, 0) == numbers(xd.migrate(source, f"memory://{bucket()}", run_dir=place))
+    assert numbers(xd.migrate(source, f"memory://{bucket()}", run_dir=place)) == (1, 1, 0, 0, 0)
 
 
 def test_a_dead_driver_of_this_machine_and_a_silent_one_are_taken_over():
     files = run_files(f"memory://{bucket()}/")
-    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], check=True, capture_output=True
+    )
     lease = {"session": "x", "host": os.uname().nodename, "pid": int(ended.stdout), "heartbeat": time.time()}
     files.put_json("driver.json", lease)
     with Owner(files) as owner:
         assert owner.session == current_owner(files)["session"]
-    files.put_json("driver.json", lease | {"host": "elsewhere", "heartbeat": time.time() - ownership.STALE_S - 1})
+    files.put_json(
+        "driver.json", lease | {"host": "elsewhere", "heartbeat": time.time() - ownership.STALE_S - 1}
+    )
     with Owner(files):
         assert current_owner(files) is not None
     files.put_json("driver.json", lease | {"host": "elsewhere"})
@@ -271,10 +279,8 @@ def test_a_driver_that_was_taken_over_notices():
 
     with owner:
         files.put_json("driver.json", {"session": "another"})
-        deadline = time.monotonic() + 30
+        owner._thread.join(60)  # its next heartbeat finds another's lease, and is its last
         with pytest.raises(LedgerError, match="no longer owns"):
-            while time.monotonic() < deadline:
-                owner.demand()
-                threading.Event().wait(0.01)
+            owner.demand()
 
-    assert "another" == files.get_json("driver.json")[0]["session"]
+    assert files.get_json("driver.json")[0]["session"] == "another"

@@ -50,9 +50,12 @@ class SignedReader:
         self._finish()
 
     def read_all(self) -> Chunk:
-        """All bytes in one chunk."""
-        chunks = [*self]
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        """All bytes in one chunk; memory is their length and one chunk more, never twice their length."""
+        data, at = bytearray(self._length), 0
+        for chunk in self:
+            data[at : at + len(chunk)] = chunk
+            at += len(chunk)
+        return data
 
     def _finish(self) -> None:
         """Give the connection back if the answer is read to its end; what is left of it is not worth reading."""
