@@ -42,8 +42,10 @@ def api_page() -> str:
         NOTE,
         "# Python",
         "",
-        "Everything below is reached as `xd.NAME` after `import crossdock as xd`; nothing else is public, except "
-        "`crossdock.testing` (for connector tests of your own). Errors have [a page of their own](errors.md).",
+        (
+            "Everything below is reached as `xd.NAME` after `import crossdock as xd`; nothing else is public, except "
+            "`crossdock.testing` (for connector tests of your own). Errors have [a page of their own](errors.md)."
+        ),
     ]
     for home, title in GROUPS.items():
         lines += ["", f"## {title}"]
@@ -92,9 +94,11 @@ def options_page() -> str:
         NOTE,
         "# Options",
         "",
-        "The same names everywhere: keyword arguments in Python, `--source-option` and `--sink-option` on the command line. "
-        "Environment variables are read when the option is not given. A secret is best given by reference: `env:NAME`, "
-        "`file:PATH` or `cmd:COMMAND` ([why](../decisions/0006-secrets-are-references.md)).",
+        (
+            "The same names everywhere: keyword arguments in Python, `--source-option` and `--sink-option` on the command line. "
+            "Environment variables are read when the option is not given. A secret is best given by reference: `env:NAME`, "
+            "`file:PATH` or `cmd:COMMAND` ([why](../decisions/0006-secrets-are-references.md))."
+        ),
     ]
     for row in CONNECTORS:
         urls = ", ".join(f"`{scheme}://`" for scheme in row.schemes)
@@ -128,9 +132,11 @@ def errors_page() -> str:
         NOTE,
         "# Errors",
         "",
-        "What happened is the class; whether the same call may succeed later is `error.retry`. Every error carries "
-        "`operation`, `where`, `key`, `attempts` and a `hint`, prints as one line, survives pickling, and has the vendor's own "
-        "error as its `__cause__`.",
+        (
+            "What happened is the class; whether the same call may succeed later is `error.retry`. Every error carries "
+            "`operation`, `where`, `key`, `attempts` and a `hint`, prints as one line, survives pickling, and has the vendor's own "
+            "error as its `__cause__`."
+        ),
         "",
         "| error | is a | means | by default | exit code |",
         "|---|---|---|---|---|",

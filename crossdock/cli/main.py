@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -80,7 +81,24 @@ def main() -> None:
     """The console script."""
     # A scheduler's or container's SIGTERM deserves the same orderly end as Ctrl-C: state saved, exit 130.
     signal.signal(signal.SIGTERM, _interrupt)
-    cli.main(prog_name="crossdock")
+    try:
+        cli.main(prog_name="crossdock")
+    except SystemExit as end:
+        if end.code == ExitCode.INTERRUPTED:
+            _leave_at_once()
+        raise
+
+
+def _leave_at_once() -> NoReturn:
+    """End an interrupted process without finalising the interpreter; all state is saved by now.
+
+    Threads of native libraries (obstore's runtime, Arrow's pool) may still be at work, and finalising Python under
+    them aborts the process now and then (SIGABRT instead of 130).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a reader that went away, a stream that is closed: nothing left to say
+            stream.flush()
+    os._exit(ExitCode.INTERRUPTED)
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

@@ -10,22 +10,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossdock.connectors.objects import (
-        GCSSink,
-        GCSSource,
-        LocalSink,
-        LocalSource,
-        MemorySink,
-        MemorySource,
-        ObjectSink,
-        ObjectSource,
-        S3Sink,
-        S3Source,
-        sink,
-        source,
+        GCSSink as GCSSink,
+        GCSSource as GCSSource,
+        LocalSink as LocalSink,
+        LocalSource as LocalSource,
+        MemorySink as MemorySink,
+        MemorySource as MemorySource,
+        ObjectSink as ObjectSink,
+        ObjectSource as ObjectSource,
+        S3Sink as S3Sink,
+        S3Source as S3Source,
+        sink as sink,
+        source as source,
     )
-    from crossdock.connectors.registry import CONNECTORS, Connector, connector_for, open_store, split_url
-    from crossdock.connectors.strategy import TransferOptions
-    from crossdock.connectors.streams import ObjectStream, PlainStream, as_byte_stream
+    from crossdock.connectors.registry import (
+        CONNECTORS as CONNECTORS,
+        Connector as Connector,
+        connector_for as connector_for,
+        open_store as open_store,
+        split_url as split_url,
+    )
+    from crossdock.connectors.strategy import TransferOptions as TransferOptions
+    from crossdock.connectors.streams import (
+        ObjectStream as ObjectStream,
+        PlainStream as PlainStream,
+        as_byte_stream as as_byte_stream,
+    )
 
 _OBJECTS = (
     "ObjectSource",

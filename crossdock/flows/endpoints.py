@@ -92,10 +92,13 @@ def open_source(url: str, options: Mapping[str, Any]) -> ObjectSource:
 def open_sink(url: str, options: Mapping[str, Any]) -> ObjectSink:
     """A sink by URL, its key or prefix as written; a local directory may still be made."""
     transfer, rest = split_transfer_options(options)
-    if split_url(url)[0].name == "local":
-        rest.setdefault("missing_root_is_empty", True)
-    store, prefix = open_store(url, rest)
+    store, prefix = _open_sink_store(url, rest)
     return ObjectSink(store, prefix, transfer=transfer)
+
+
+def _open_sink_store(url: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
+    made_later = {"missing_root_is_empty": True} if split_url(url)[0].name == "local" else {}
+    return open_store(url, made_later | dict(options))
 
 
 def _open_with_wildcards(
@@ -194,8 +197,12 @@ def describe(ends: Ends) -> dict[str, Any]:
 
 
 def kept_options(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a URL's connector by their own names, without secrets."""
-    return public_options(parse_options(split_url(url)[0].load()[1], options, where=url))
+    """The options given for a URL, by their connector's own names, without secrets or what the environment added."""
+    kind = split_url(url)[0].load()[1]
+    names = _names(kind)
+    given = {names.get(name, name) for name in options}
+    known = public_options(parse_options(kind, options, where=url))
+    return {name: value for name, value in known.items() if name in given}
 
 
 def _options_of(store: Any) -> dict[str, Any]:
@@ -216,13 +223,18 @@ def rebuilt(
     again, rest = split_transfer_options(sink_options or {})
     kept, _ = split_transfer_options(to["transfer"])
     transfer = dataclasses.replace(kept, **public_options(again))
-    sink_store, _ = open_store(sink_url, _over(sink_url, to["options"], rest))
+    sink_store, _ = _open_sink_store(sink_url, _over(sink_url, to["options"], rest))
     return ObjectSource(store, from_["prefix"]), ObjectSink(sink_store, to["prefix"], transfer=transfer)
 
 
 def _over(url: str, kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Options given again replace those kept, also where they are written by another of their names."""
-    fields = dataclasses.fields(split_url(url)[0].load()[1])
-    names = {alias: each.name for each in fields for alias in (each.name, *each.metadata["aliases"])}
+    names = _names(split_url(url)[0].load()[1])
     replaced = {names.get(name, name) for name in given}
     return {name: value for name, value in kept.items() if name not in replaced} | dict(given)
+
+
+def _names(kind: type[Any]) -> dict[str, str]:
+    """Every name an option may be written by, and its own."""
+    fields = dataclasses.fields(kind)
+    return {alias: each.name for each in fields for alias in (each.name, *each.metadata["aliases"])}

@@ -32,7 +32,7 @@ class Plan:
     """
 
     def __init__(self, ends: Ends, question: Question, observer: Observer) -> None:
-        self.source = ends.source.url
+        self.source = ends.source.url if ends.one is None else f"{ends.source.store.url}/{ends.one.key}"
         self.sink = ends.sink.url if ends.exact is None else f"{ends.sink.store.url}/{ends.exact}"
         place = tempfile.mkdtemp(prefix="crossdock-plan-")
         self._remove = weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)

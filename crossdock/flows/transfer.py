@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from crossdock.combine import CombinedTask
+from crossdock.combine import CombinedTask, param
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import CrossdockError
 from crossdock.events import Observer, ignore, listening
@@ -25,6 +25,7 @@ from crossdock.flows.planning import Action, Row
 from crossdock.flows.records import Record, best
 from crossdock.flows.run_directory import RunDirectory
 from crossdock.flows.shards import Shard
+from crossdock.flows.stopping import stoppable
 from crossdock.flows.tally import ShardCounts, Tally, counts_of
 
 __all__ = ["Hooks", "ShardEnd", "ShardTransfer"]
@@ -104,8 +105,9 @@ class ShardTransfer:
     def _move(
         self, shard: Shard, rows: Sequence[Row], before: Sequence[Record], hooks: Hooks
     ) -> dict[int, Record]:
-        pair = CombinedTask(*_halves(self.source, self.sink), name="transfer")
-        mover = Mover(source=self.source, sink=self.sink, pair=pair, shard=shard.number, before=before)
+        source = stoppable(self.source, hooks.stop)
+        pair = CombinedTask(*_halves(source, self.sink), name="transfer")
+        mover = Mover(source=source, sink=self.sink, pair=pair, shard=shard.number, before=before)
         ended: dict[int, Record] = {}
 
         def look() -> None:
@@ -126,6 +128,8 @@ class ShardTransfer:
                 if hooks.stop.is_set():
                     return
                 record = replace(mover.move(row), worker=ledger.worker, time=ledger.now())
+                if hooks.stop.is_set() and not record.is_final:
+                    return  # it failed because it was stopped, or might have: it stays pending
                 ended[row.number] = record
                 ledger.record(record)
                 if hooks.tally is not None:
@@ -137,8 +141,6 @@ class ShardTransfer:
 
 
 def _halves(source: ObjectSource, sink: ObjectSink) -> tuple[Any, Any]:
-    from crossdock.combine import param
-
     first = source.bind(param("key"), info=param("info"))
     return first, sink.bind(key=param("to"), condition=param("condition"))
 

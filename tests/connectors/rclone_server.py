@@ -23,7 +23,7 @@ def serve_s3(root: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [RCLONE, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY_ID},{SECRET}"]
     with subprocess.Popen(
-        [*command, "--config", "/dev/null", "--dir-cache-time", "0s", root],
+        [*command, "--config", "/dev/null", root],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

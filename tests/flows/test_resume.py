@@ -15,6 +15,7 @@ from flow_kit import Troubled, bucket, contents, filled, generations, quietly
 
 import crossdock as xd
 from crossdock.connectors.memory import MemoryStore
+from crossdock.connectors.strategy import TransferOptions
 from crossdock.errors import ConnectionLostError, DeniedError, LedgerError, NotFoundError
 from crossdock.flows import driving, ownership
 from crossdock.flows.ownership import Owner, current_owner
@@ -116,10 +117,7 @@ def test_uploads_a_dead_attempt_left_open_are_aborted_and_those_of_others_are_no
     """The intent says which destination keys a killed attempt may have begun; only those are cleared."""
     source = filled({"big": b"x" * 3_000, "small": b"x"})
     store, place = Troubled(), f"memory://{bucket()}/"
-    sink = store.sink()
-    sink = xd.sink("memory://unused/", part_size=1_000).__class__(
-        sink.store, "", transfer=xd.sink("memory://unused/", part_size=1_000).transfer
-    )
+    sink = store.sink(transfer=TransferOptions(part_size_bytes=1_000))
     xd.migrate(source, sink, run_dir=place)
     forget_outcomes(place)
     store.delete("big")
@@ -199,6 +197,44 @@ def test_ctrl_c_ends_what_is_in_flight_saves_the_state_and_resumes(monkeypatch):
     assert report["copied"] + report["pending"] == 300
     store.before = quietly
     assert numbers(xd.resume(place, sink=store.sink())) == (300, 300, 0, 0, 0)
+
+
+def test_ctrl_c_in_the_middle_of_a_large_object_leaves_no_upload_and_no_object(monkeypatch):
+    """Reads end once the run is stopped, so the writer aborts; the object stays pending and arrives later."""
+    source, store, place = Troubled(), Troubled(), f"memory://{bucket()}/"
+    source.put("big", b"x" * 100_000)
+    began, stopped = threading.Event(), threading.Event()
+    wait = driving._Loop.wait
+
+    def hold(verb, key):
+        if verb == "read" and source.count("read") > 3:
+            began.set()
+            assert stopped.wait(60)
+
+    def waiting(loop):
+        stopped.set()
+        wait(loop)
+
+    def press():
+        assert began.wait(60)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    source.before = hold
+    monkeypatch.setattr(driving._Loop, "wait", waiting)
+    thread = threading.Thread(target=press)
+    thread.start()
+    sink = store.sink(transfer=TransferOptions(part_size_bytes=1_000, part_concurrency=2))
+
+    with pytest.raises(KeyboardInterrupt):
+        xd.migrate(source.source(), sink, run_dir=place)
+
+    thread.join()
+    report = json.loads(contents(place.rstrip("/"))["report.json"])
+    assert (report["state"], report["failed"], report["pending"]) == ("interrupted", 0, 1)
+    assert (contents(store.url), list(store.list_uploads())) == ({}, [])
+    assert source.count("read") < 20
+    source.before = quietly
+    assert numbers(xd.resume(place, source=source.source(), sink=sink)) == (1, 1, 0, 0, 0)
 
 
 def test_the_same_command_goes_on_with_an_unfinished_run():

@@ -29,12 +29,14 @@ __all__ = ["Connection", "Learned", "connection", "learned_of"]
 class Learned:
     """Of one bucket, in this process; ``None``: not known yet. Plain flags: races only repeat a lesson.
 
-    ``etag_is_md5`` is false where the bucket encrypts with KMS.
+    ``etag_is_md5`` is false where the bucket encrypts with KMS; ``copies_metadata`` where a copy keeps what it was told
+    to replace.
     """
 
     checks_crc64nvme: bool | None = None
     etag_is_md5: bool | None = None
     native_ranges: bool = True
+    copies_metadata: bool = True
 
 
 _learned: dict[tuple[str, str], Learned] = {}

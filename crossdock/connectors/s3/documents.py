@@ -48,7 +48,10 @@ def parse(body: bytes, root: str, row: str = "") -> Page:
     def start(name: str, _: dict[str, str]) -> None:
         path.append(name.rpartition(":")[2])
         text.clear()
-        if len(path) == 1 and path[0] != root:
+        if len(path) == 1 and path[0] not in (
+            root,
+            root.removesuffix("Result"),
+        ):  # rclone leaves it off at times
             raise MalformedError(f"the answer is <{path[0]}>, not <{root}>")
         if len(path) == 2 and path[1] == row:
             page.rows.append({})

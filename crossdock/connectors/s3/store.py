@@ -96,6 +96,7 @@ class S3Store:
         return Capabilities(
             create_if_absent=conditions,
             replace_if_match=conditions,
+            server_side_copy=learned.copies_metadata,
             put_checks=checks,
             part_checks=checks,
             complete_checks=frozenset({"crc64nvme"}),
@@ -279,6 +280,7 @@ class S3Store:
         """CopyObject up to 5 GiB, UploadPartCopy above; one HEAD tells what became of it."""
         self._demand_key(key, "copy", info.size)
         self._demand_conditions(condition, "copy", key)
+        self._demand_copies(key)
         scheme, _, bucket = source.partition("://")
         if scheme != "s3" or not bucket:
             raise UnsupportedError(f"cannot copy from {source}", operation="copy", where=self.url, key=key)
@@ -302,7 +304,20 @@ class S3Store:
             client, bucket, source_key, key, info=info, metadata=metadata, condition=condition
         )
         seen = self.stat(key, version=version)
+        if seen.metadata != metadata and not self._amazon:
+            self._learned.copies_metadata = False
+            self._demand_copies(key)
         return replace(seen, digests=replace(seen.digests, multipart_etag=None))
+
+    def _demand_copies(self, key: str) -> None:
+        if not self._learned.copies_metadata:
+            raise UnsupportedError(
+                "the server does not replace metadata in a copy",
+                operation="copy",
+                where=self.url,
+                key=key,
+                hint="run the same command again: objects are now sent through here",
+            )
 
     def delete(self, key: str, *, version: Version = NO_VERSION) -> None:
         """DELETE; with a version, a HEAD looks first, because not every server honours If-Match on a delete."""

@@ -202,12 +202,15 @@ def list_uploads(client: Client, prefix: str) -> Iterator[Upload]:
     """ListMultipartUploads, page by page, in the server's order; a page that does not advance raises."""
     marker: tuple[str, str] = ("", "")
     while True:
-        query = {"uploads": "", "encoding-type": "url", "prefix": prefix}
+        query = {"uploads": "", "encoding-type": "url"} | ({"prefix": prefix} if prefix else {})
         if marker != ("", ""):
             query |= {"key-marker": marker[0], "upload-id-marker": marker[1]}
-        answer = client.call(
-            "list uploads", "GET", None, query={k: v for k, v in query.items() if v or k == "uploads"}
-        )
+        try:
+            answer = client.call("list uploads", "GET", None, query=query)
+        except NotFoundError as error:
+            if "NoSuchUpload" in error.cause:  # rclone's server, of a bucket that never had one
+                return
+            raise
         page = document(client, "list uploads", None, answer, "ListMultipartUploadsResult", "Upload")
         plain = unquote_plus if page.root.get("EncodingType", "").lower() == "url" else str
         for row in page.rows:
