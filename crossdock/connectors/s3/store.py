@@ -52,7 +52,7 @@ class S3Store:
 
     def __init__(self, bucket: str, options: S3Options | None = None) -> None:
         self._bucket = bucket
-        self._options = options or S3Options()
+        self.options = options or S3Options()
 
     def __repr__(self) -> str:
         return f"S3Store({self._bucket!r})"
@@ -65,12 +65,12 @@ class S3Store:
     @property
     def endpoint(self) -> str:
         """The service, with a mark of who asks: a copy reads the source with the destination's credentials."""
-        place = self._options.endpoint_url or f"https://s3.{self._options.region or 'default'}.amazonaws.com"
+        place = self.options.endpoint_url or f"https://s3.{self.options.region or 'default'}.amazonaws.com"
         return f"s3+{place.rstrip('/')}"
 
     @property
     def _amazon(self) -> bool:
-        return address_of(self._bucket, self._options, self._options.region or "us-east-1").amazon
+        return address_of(self._bucket, self.options, self.options.region or "us-east-1").amazon
 
     @property
     def _learned(self) -> Learned:
@@ -78,7 +78,7 @@ class S3Store:
 
     @property
     def _connection(self) -> Connection:
-        return connection(self._bucket, self._options, where=self.url)
+        return connection(self._bucket, self.options, where=self.url)
 
     @property
     def _client(self) -> Client:
@@ -90,7 +90,7 @@ class S3Store:
 
         Of a bucket that encrypts with KMS and checks no CRC-64/NVME nothing is claimed once that is known.
         """
-        conditions, learned = self._options.conditional_writes, self._learned
+        conditions, learned = self.options.conditional_writes, self._learned
         proves = learned.checks_crc64nvme is not False or learned.etag_is_md5 is not False
         checks = frozenset({"crc64nvme", "md5"} if proves else ())
         return Capabilities(
@@ -286,7 +286,7 @@ class S3Store:
             raise UnsupportedError(f"cannot copy from {source}", operation="copy", where=self.url, key=key)
         client = self._client
         if not self._amazon:
-            S3Store(bucket, self._options).stat(source_key, version=info.version)
+            S3Store(bucket, self.options).stat(source_key, version=info.version)
             self._look(key, condition, "copy")
         if info.size is not None and info.size > copying.COPY_LIMIT:
             upload = self.begin(key, part_size_bytes=0, metadata=metadata, size=info.size)
@@ -344,7 +344,7 @@ class S3Store:
     def _demand_conditions(self, condition: Condition, operation: str, key: str) -> None:
         if condition.is_any:
             return
-        if not self._options.conditional_writes:
+        if not self.options.conditional_writes:
             raise UnsupportedError(
                 "the server has no conditional writes", operation=operation, where=self.url, key=key
             )
