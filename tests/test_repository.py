@@ -17,7 +17,7 @@ import crossdock
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-NOT_OURS = {".venv", ".git", "build", "dist", "site", "node_modules"}
+NOT_OURS = {"build", "dist", "site", "node_modules"}
 
 # Written in pieces, so that this file does not find itself.
 MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:root|work|Users|home/[a-z]+)/\w")
@@ -57,11 +57,13 @@ def tracked() -> tuple[Path, ...]:
     if answer.returncode == 0:
         names = [os.fsdecode(name) for name in answer.stdout.split(b"\0") if name]
         return tuple(path for name in sorted(names) if (path := ROOT / name).is_file())
-    return tuple(
-        path
-        for path in sorted(ROOT.rglob("*"))
-        if path.is_file() and not NOT_OURS & set(path.relative_to(ROOT).parts)
-    )
+    return tuple(path for path in sorted(ROOT.rglob("*")) if path.is_file() and _is_ours(path))
+
+
+def _is_ours(path: Path) -> bool:
+    """Neither built nor a tool's cache (those are hidden directories, as .ci is not)."""
+    directories = path.relative_to(ROOT).parts[:-1]
+    return not any(part in NOT_OURS or (part.startswith(".") and part != ".ci") for part in directories)
 
 
 @cache
