@@ -96,7 +96,7 @@ def _leave_at_once() -> NoReturn:
     them aborts the process now and then (SIGABRT instead of 130).
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # a reader that went away, a stream that is closed: nothing left to say
+        with suppress(OSError, ValueError):  # its reader went away, or it is closed
             stream.flush()
     os._exit(ExitCode.INTERRUPTED)
 

@@ -575,8 +575,7 @@ def test_a_key_too_long_for_a_temporary_name_is_known_after_a_crash(server, stor
 
 def test_only_names_of_our_form_are_hidden(server, store, bucket):
     """Objects of somebody else under our prefix are listed: nothing is lost from a listing by its name alone."""
-    from crossdock.testing.gcs import Content
-    from crossdock.testing.gcs import Metadata as Stored
+    from crossdock.testing.gcs import Content, Metadata as Stored
 
     for key in (".crossdock/uploads/readme", ".crossdock/uploads/", new_temporary("k", PART).name):
         server._store.put(bucket, key, Content.of([b"x"]), Stored())

@@ -84,5 +84,5 @@ class TestS3OnRclone(StoreSuite):
     def supports_key(self, key):
         return 0 < len(key.encode()) <= 1024
 
-    def missing_store(self, store):  # noqa: ARG002 - the suite says so
-        return S3Store("missing-bucket", store._options)
+    def missing_store(self, store):
+        return S3Store("missing-bucket", store.options)
