@@ -142,7 +142,7 @@ def _unanswered(head: str, debug: str, place: dict[str, Any]) -> CrossdockError:
         return ConnectionLostError(f"the connection broke ({_innermost(debug) or head})", **place)
     if "InvalidRange" in text or "StartTooLarge" in text:
         return RangeError("the range starts after the last byte", **place)
-    if "UnexpectedRange" in text:
+    if "UnexpectedRange" in text or "ContentRange" in text:
         return IntegrityError(f"the server answered another range: {head}", **place)
     return UnexpectedError(head, **place)
 

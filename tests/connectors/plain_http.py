@@ -23,7 +23,7 @@ def answering(answer: Handler) -> Iterator[tuple[str, list[tuple[str, str, dict[
             seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
             answer(self)
 
-        do_PUT = do_POST = do_HEAD = do_DELETE = do_GET
+        do_PUT = do_POST = do_HEAD = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

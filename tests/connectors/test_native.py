@@ -154,9 +154,11 @@ CASES = [
 @pytest.mark.parametrize(("status", "code", "kind", "retry"), CASES)
 def test_answers_become_our_errors(status, code, kind, retry):
     """One table: the class says what happened, ``retry`` whether to try again, the vendor's error is the cause."""
-    with answering(fixed(status, error_body(code) if code else b"")) as (url, seen):
-        with pytest.raises(kind) as caught:
-            read_all(url)
+    with (
+        answering(fixed(status, error_body(code) if code else b"")) as (url, seen),
+        pytest.raises(kind) as caught,
+    ):
+        read_all(url)
 
     assert type(caught.value) is kind
     assert (retry, "read", WHERE, "key") == (
@@ -174,9 +176,11 @@ def test_answers_become_our_errors(status, code, kind, retry):
 )
 def test_conditional_puts_that_are_refused(status, condition):
     """A destination in another state is a ``PreconditionError``, whatever obstore calls it; the header was sent."""
-    with answering(fixed(status, error_body("PreconditionFailed"))) as (url, seen):
-        with pytest.raises(PreconditionError):
-            native.put(store_at(url), "key", b"x", condition=condition, where=WHERE)
+    with (
+        answering(fixed(status, error_body("PreconditionFailed"))) as (url, seen),
+        pytest.raises(PreconditionError),
+    ):
+        native.put(store_at(url), "key", b"x", condition=condition, where=WHERE)
 
     headers = seen[0][2]
     assert ("*" if condition.absent else '"old"') == headers.get("if-none-match", headers.get("if-match"))
@@ -208,9 +212,11 @@ def test_lying_answers_are_loud(answer, byte_range):
 
 def test_a_server_that_ignores_ranges_is_told_apart():
     """200 for a range: the engine refuses, and says so in a class of its own, so that the other route is taken."""
-    with answering(fixed(200, b"hello", STATE)) as (url, _):
-        with pytest.raises(native.EngineRefusedError) as caught:
-            read_all(url, ByteRange(1, 3))
+    with (
+        answering(fixed(200, b"hello", STATE)) as (url, _),
+        pytest.raises(native.EngineRefusedError) as caught,
+    ):
+        read_all(url, ByteRange(1, 3))
 
     assert caught.value.reason == "range"
 
@@ -262,9 +268,11 @@ def test_no_connection(url, retry, words):
 
 def test_tls_that_is_none_refuses_for_good():
     """TLS errors are not tried again."""
-    with answering(fixed(200, b"hello", STATE)) as (url, _):
-        with pytest.raises(ConnectionLostError, match="TLS") as caught:
-            read_all(url.replace("http:", "https:"))
+    with (
+        answering(fixed(200, b"hello", STATE)) as (url, _),
+        pytest.raises(ConnectionLostError, match="TLS") as caught,
+    ):
+        read_all(url.replace("http:", "https:"))
 
     assert caught.value.retry is Retry.NEVER
 
