@@ -69,6 +69,7 @@ def _below(url: str, options: dict[str, str]) -> Iterator[ObjectInfo]:
     import crossdock as xd
 
     source = xd.source(url, **options)
+    source.store.check()  # a wrong endpoint or missing credentials show in seconds: a check is not retried for long
     if not source.prefix or source.prefix.endswith("/"):
         pages = source.pages()
     else:

@@ -284,3 +284,23 @@ def test_interrupted_is_130_with_the_state_saved_and_the_command_to_go_on(s3, gc
     if command is not None:  # what was in flight may have ended in time: then nothing is left
         assert crossdock(*shlex.split(command[1]))[0] == 0
     assert len(gcs.objects("archive")) == 3
+
+
+def test_ctrl_c_at_a_terminal_stops_workers_in_order(s3, gcs, copying):
+    """A terminal sends SIGINT to the whole process group: workers must not die of it under their driver."""
+    s3.faults.add(Rule(operation="object.get", key="b.bin", delay_s=4, name="held up"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crossdock", *copying, "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while s3.faults.requests.get("object.get", 0) < 3 or len(gcs.objects("archive")) < 2:
+        assert process.poll() is None, process.communicate()
+    os.killpg(process.pid, signal.SIGINT)
+    out, told = process.communicate(timeout=60)
+
+    assert process.returncode == 130, told
+    assert "interrupted: what was done is recorded" in out
+    assert told == ""

@@ -117,6 +117,14 @@ class TestOptions:
         assert "CANARY" not in shown
         assert store.url == pickle.loads(pickle.dumps(store)).url  # noqa: S301 - our own pickle
 
+    def test_a_copy_inside_needs_one_set_of_credentials(self):
+        """CopyObject reads the source with the destination's credentials: other credentials are another endpoint."""
+        one, same, other = (store_at("http://h:1", bucket=b, key=Secret(k)) for b, k in ("xK", "yK", "xL"))
+
+        assert one.endpoint == same.endpoint
+        assert one.endpoint != other.endpoint
+        assert "K" not in one.endpoint
+
     @pytest.mark.parametrize(
         ("bucket", "options", "expected"),
         [

@@ -31,6 +31,8 @@ def _free_port():
 def rclone_s3(tmp_path_factory):
     """`rclone serve s3` over a directory whose folders are buckets: a server that is not ours."""
     root, port = tmp_path_factory.mktemp("rclone"), _free_port()
+    for bucket in ("src", "large"):  # before it starts: rclone caches what a directory holds
+        (root / bucket).mkdir()
     process = subprocess.Popen(
         [RCLONE, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", str(root)],
         stderr=subprocess.DEVNULL,
@@ -93,7 +95,7 @@ def test_a_thousand_objects_then_nothing_then_exactly_three(s3, gcs, tmp_path):
 def test_a_server_that_is_not_ours(rclone_s3, gcs, tmp_path):
     """`rclone serve s3` as source: zero differences, and a second run copies nothing."""
     url, root = rclone_s3
-    (root / "src" / "sub").mkdir(parents=True)
+    (root / "src" / "sub").mkdir()
     bodies = {f"sub/{number:03d}.bin": os.urandom(number * 37) for number in range(200)}
     bodies["big.bin"] = os.urandom(40 * MIB)
     for key, body in bodies.items():
@@ -117,7 +119,6 @@ def test_a_server_that_is_not_ours(rclone_s3, gcs, tmp_path):
 def test_a_large_object_moves_in_little_memory(rclone_s3, gcs_process, tmp_path):
     """One object of 2 GiB, default settings, one process: peak RSS under 400 MiB."""
     url, root = rclone_s3
-    (root / "large").mkdir()
     with (root / "large" / "two-gib").open("wb") as file:
         file.truncate(2 << 30)
         file.seek(123_456_789)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import dask as _dask
 import distributed as _distributed
 
 from crossdock.combine.sharding import mismatch_text, software
@@ -21,7 +24,8 @@ from crossdock.errors import ConfigError, ConnectionLostError
 __all__ = ["ClusterRecipe", "Connection", "quiet"]
 
 
-distributed: Any = _distributed  # Dask's calls are untyped
+dask: Any = _dask  # Dask's calls are untyped
+distributed: Any = _distributed
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class Connection:
     cluster: Any = None
     owns_client: bool = True
     owns_cluster: bool = False
+    scratch: str | None = None  # the local cluster's directory, which Dask itself leaves behind
 
     def close(self, *, keep_cluster: bool = False) -> None:
         """Close what is ours, quietly."""
@@ -40,6 +45,8 @@ class Connection:
                 self.client.close()
             if self.owns_cluster and not keep_cluster:
                 self.cluster.close()
+                if self.scratch is not None:
+                    shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +97,8 @@ class ClusterRecipe:
             return Connection(self._client_at(self.address, options))
         if self.cluster is not None:
             return Connection(_client_of(self.cluster, options), cluster=self.cluster)
-        cluster = self._start_cluster()
-        connection = Connection(None, cluster=cluster, owns_client=False, owns_cluster=True)
+        cluster, scratch = self._start_cluster()
+        connection = Connection(None, cluster=cluster, owns_client=False, owns_cluster=True, scratch=scratch)
         try:
             if self.adapt_kwargs:
                 cluster.adapt(**self.adapt_kwargs)
@@ -115,15 +122,23 @@ class ClusterRecipe:
         except ValueError as error:
             raise ConfigError(f"{address!r} is no scheduler address: {error}", operation="connect") from error
 
-    def _start_cluster(self) -> Any:
+    def _start_cluster(self) -> tuple[Any, str | None]:
+        """A cluster of ours, and the directory that was made for it."""
+        scratch: str | None = None
         kind = _resolve(self.cluster_class or distributed.LocalCluster)
         kwargs = dict(self.cluster_kwargs)
         if kind is distributed.LocalCluster:
             kwargs = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", **kwargs}
             kwargs.setdefault("n_workers", os.cpu_count() or 1)
+            if "local_directory" not in kwargs:
+                kwargs["local_directory"] = scratch = tempfile.mkdtemp(prefix="crossdock-dask-")
         try:
-            return kind(**kwargs)
+            # The scheduler of a LocalCluster has a directory of its own and takes it from the configuration only.
+            with dask.config.set({"temporary-directory": scratch} if scratch is not None else {}):
+                return kind(**kwargs), scratch
         except Exception as error:  # whatever somebody's cluster class raises
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
             # Workers take what LocalCluster does not know, so a wrong argument comes back as their failure to start.
             wrong_argument = isinstance(error, TypeError) or isinstance(error.__cause__, TypeError)
             raise (ConfigError if wrong_argument else ConnectionLostError)(

@@ -5,7 +5,9 @@ botocore is imported here and nowhere earlier than the S3 connector. Nothing fal
 
 from __future__ import annotations
 
+import hashlib
 import threading
+import uuid
 from typing import Any, cast
 
 import botocore.session
@@ -14,8 +16,9 @@ from botocore.exceptions import BotoCoreError
 
 from crossdock.connectors.s3.options import S3Options
 from crossdock.errors import ConfigError, CredentialsError
+from crossdock.options import Secret
 
-__all__ = ["Identity", "identity_of"]
+__all__ = ["Identity", "identity_of", "mark_of"]
 
 _LOOKED_FOR = (
     "options key and secret; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the profile in ~/.aws/credentials and"
@@ -122,3 +125,18 @@ def identity_of(options: S3Options, *, where: str) -> Identity:
             str(error), operation="open", where=where, hint="check the option profile"
         ) from error
     return identity
+
+
+def mark_of(key: Secret | None) -> str:
+    """A short mark that is equal for equal access keys and tells nothing of them; empty without one.
+
+    A reference is not resolved: its text is what is compared. A secret given as text is marked as the reference it
+    becomes in a pickle, so that a recipe and its copy on a worker have one mark.
+    """
+    if key is None:
+        return ""
+    if key.is_reference:
+        text = str(key.__reduce__()[1][0])
+    else:
+        text = f"env:CROSSDOCK_SECRET_{uuid.uuid5(uuid.NAMESPACE_OID, key.reveal()).hex.upper()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

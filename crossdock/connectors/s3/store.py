@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from crossdock.connectors.s3 import copying, headers, uploads
 from crossdock.connectors.s3.address import address_of
 from crossdock.connectors.s3.client import Client
 from crossdock.connectors.s3.connection import Connection, Learned, connection, learned_of
+from crossdock.connectors.s3.credentials import mark_of
 from crossdock.connectors.s3.documents import digests_of_etag
 from crossdock.connectors.s3.listing import list_pages
 from crossdock.connectors.s3.options import S3Options
@@ -53,6 +55,11 @@ class S3Store:
     def __init__(self, bucket: str, options: S3Options | None = None) -> None:
         self._bucket = bucket
         self.options = options or S3Options()
+        self._amazon = address_of(bucket, self.options, self.options.region or "us-east-1").amazon
+        self._opened: tuple[int, Connection] | None = None
+
+    def __reduce__(self) -> tuple[type[S3Store], tuple[str, S3Options]]:
+        return type(self), (self._bucket, self.options)
 
     def __repr__(self) -> str:
         return f"S3Store({self._bucket!r})"
@@ -64,21 +71,25 @@ class S3Store:
 
     @property
     def endpoint(self) -> str:
-        """The service, with a mark of who asks: a copy reads the source with the destination's credentials."""
+        """The service, with a mark of who asks: a copy reads its source with the destination's credentials."""
         place = self.options.endpoint_url or f"https://s3.{self.options.region or 'default'}.amazonaws.com"
-        return f"s3+{place.rstrip('/')}"
-
-    @property
-    def _amazon(self) -> bool:
-        return address_of(self._bucket, self.options, self.options.region or "us-east-1").amazon
+        who = (
+            "anonymous"
+            if self.options.anon
+            else mark_of(self.options.key) or self.options.profile or "default"
+        )
+        return f"s3+{place.rstrip('/')}#{who}"
 
     @property
     def _learned(self) -> Learned:
-        return learned_of(self.endpoint, self._bucket, amazon=self._amazon)
+        return learned_of(self.options.endpoint_url or "", self._bucket, amazon=self._amazon)
 
     @property
     def _connection(self) -> Connection:
-        return connection(self._bucket, self.options, where=self.url)
+        """The process's; kept here too, because comparing options may resolve secrets."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = (os.getpid(), connection(self._bucket, self.options, where=self.url))
+        return self._opened[1]
 
     @property
     def _client(self) -> Client:

@@ -85,6 +85,7 @@ class _Story:
             "AWS_SECRET_ACCESS_KEY": "demo-secret-key",
             "AWS_REGION": "us-east-1",
             "XDG_STATE_HOME": str(home / "state"),
+            "TMPDIR": str(home),  # Dask leaves its scratch space behind; the demo leaves nothing
         }
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
             self._environment.pop(name, None)
@@ -132,7 +133,7 @@ class _Story:
             _say("5. It ended complete: nothing to resume")
         for place in (self._s3, self._gcs):
             for name, times in place.heal().items():
-                _tell(f"{name}: {times} times")
+                _tell(f"{name}: {times} time{'s' * (times != 1)}")
                 if not times:
                     failures.append(f"this fault never fired: {name}")
         return failures
