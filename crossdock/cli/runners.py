@@ -37,8 +37,7 @@ class Where:
         if self.cluster_class is not None:
             return xd.DaskRunner(cluster_class=self.cluster_class, cluster_kwargs=self.cluster_kwargs or {})
         if self.workers is not None:
-            preload = ["crossdock.cli.worker_signals"]
-            return xd.DaskRunner(cluster_kwargs={"n_workers": self.workers, "preload": preload})
+            return xd.DaskRunner(n_workers=self.workers)
         return nullcontext(None)
 
     def as_flags(self) -> str:

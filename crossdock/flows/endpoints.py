@@ -137,13 +137,14 @@ def settled(ends: Ends, observer: Observer) -> Ends:
         source = ObjectSource(source.store, f"{key}/")
     if sink.prefix and not sink.prefix.endswith("/"):
         sink = _moved(sink, f"{sink.prefix}/")
-    if (source.store.url, source.store.endpoint, source.prefix) == (
-        sink.store.url,
-        sink.store.endpoint,
-        sink.prefix,
-    ):
+    if _place(source.store) == _place(sink.store) and source.prefix == sink.prefix:
         raise ConfigError("source and destination are the same place", operation="plan", where=source.url)
     return dataclasses.replace(ends, source=source, sink=sink)
+
+
+def _place(store: ObjectStore) -> tuple[str, str]:
+    """Bucket and service, whoever asks: behind ``#`` an endpoint may tell credentials apart."""
+    return store.url, store.endpoint.partition("#")[0]
 
 
 def _one(ends: Ends, found: ObjectInfo, observer: Observer) -> Ends:
@@ -158,7 +159,7 @@ def _one(ends: Ends, found: ObjectInfo, observer: Observer) -> Ends:
     sink = ends.sink
     directory = sink.prefix if not sink.prefix or sink.prefix.endswith("/") else None
     exact = sink.prefix if directory is None else directory + last
-    if (store.url, store.endpoint, key) == (sink.store.url, sink.store.endpoint, exact):
+    if _place(store) == _place(sink.store) and key == exact:
         raise ConfigError("source and destination are the same object", operation="plan", where=sink.url)
     return dataclasses.replace(
         ends,

@@ -130,6 +130,7 @@ class ClusterRecipe:
         if kind is distributed.LocalCluster:
             kwargs = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", **kwargs}
             kwargs.setdefault("n_workers", os.cpu_count() or 1)
+            kwargs.setdefault("preload", ["crossdock.combine.runners.worker_signals"])
             if "local_directory" not in kwargs:
                 kwargs["local_directory"] = scratch = tempfile.mkdtemp(prefix="crossdock-dask-")
         try:
