@@ -59,6 +59,7 @@ _CAPABILITIES = Capabilities(
     part_checks=CHECKED,
     complete_checks=COMBINABLE,
     metadata_fields=frozenset(),
+    staged_puts=True,
     listing_has_metadata=True,  # there is none, and the listing knows it
     max_put_size=sys.maxsize,
     min_part_size=1,

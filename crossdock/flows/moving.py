@@ -45,12 +45,16 @@ class Mover:
         self._intents = _intents(before)
 
     def announce(self, rows: Sequence[Row], ledger: LedgerWriter) -> Iterator[Record]:
-        """The records of a beginning: the attempt itself, and an intent for each upload in parts it may begin."""
+        """The records of a beginning: the attempt itself, and an intent for each upload it may begin.
+
+        An upload is begun for what is larger than a part, and for everything where the store stages even a put.
+        """
         now = ledger.now()
         yield Record(shard=self._shard, row=-1, state=RecordState.BEGUN, worker=ledger.worker, time=now)
         limit = self._sink.transfer.part_size_bytes
+        staged = self._sink.store.capabilities.staged_puts
         for row in rows:
-            if row.source.size is None or row.source.size > limit:
+            if staged or row.source.size is None or row.source.size > limit:
                 yield Record(
                     shard=self._shard,
                     row=row.number,
@@ -173,7 +177,7 @@ class _SourceError(Exception):
 
 
 def _intents(before: Sequence[Record]) -> dict[int, datetime]:
-    """When each upload in parts was first announced."""
+    """When each upload was first announced."""
     times: dict[int, datetime] = {}
     for record in before:
         if record.state is RecordState.INTENT and record.time is not None:
