@@ -77,9 +77,8 @@ def cli_page() -> str:
 def _commands(
     command: click.Command, parent: click.Context | None, name: str
 ) -> Iterator[tuple[str, click.Command, click.Context]]:
-    context = click.Context(
-        command, info_name=name, parent=parent, terminal_width=100, max_content_width=100, color=False
-    )
+    wide = {"terminal_width": 100, "max_content_width": 100, "color": False}
+    context = click.Context(command, info_name=name, parent=parent, **{**command.context_settings, **wide})
     yield context.command_path, command, context
     if isinstance(command, click.Group):
         for inner in command.list_commands(context):
