@@ -1,0 +1,82 @@
+"""URLs to connectors: late imports, clear mistakes, connectors of other packages."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import crossdock as xd
+from crossdock.connectors import registry
+from crossdock.connectors.registry import CONNECTORS, Connector, connector_for, split_url
+
+OTHERS = """
+from crossdock.connectors import Connector
+from crossdock.connectors.memory import MemoryOptions, MemoryStore
+
+row = Connector(
+    name="others", schemes=("others",), module="others_connector", store="MemoryStore", options="MemoryOptions"
+)
+mine = Connector(name="mine", schemes=("s3",), module="others_connector", store="MemoryStore", options="MemoryOptions")
+"""
+
+
+@pytest.fixture
+def others(tmp_path, monkeypatch):
+    """A package of somebody else, installed: a module and the entry points of its distribution."""
+    (tmp_path / "others_connector.py").write_text(OTHERS)
+    info = tmp_path / "others-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[crossdock.connectors]\nothers = others_connector:row\ns3 = others_connector:mine\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._by_scheme.cache_clear()
+    yield
+    registry._by_scheme.cache_clear()
+    sys.modules.pop("others_connector", None)
+
+
+def test_a_connector_of_another_package_opens_its_urls(others):
+    """Found by entry point, loaded when its URL is opened, and as good as ours from there on."""
+    xd.sink("others://there/")(b"bytes", key="k")
+
+    assert bytes(xd.source("others://there/")("k").read()) == b"bytes"
+
+
+def test_ours_cannot_be_replaced_from_outside(others):
+    assert connector_for("s3").module == "crossdock.connectors.s3"
+
+
+def test_an_unknown_scheme_names_the_nearest():
+    with pytest.raises(xd.ConfigError, match="did you mean gs://"):
+        xd.source("gss://bucket/")
+
+
+@pytest.mark.parametrize("url", ["s3://", "gs:///key", ""])
+def test_a_url_without_a_place_is_a_mistake(url):
+    with pytest.raises(xd.ConfigError, match="names no"):
+        split_url(url)
+
+
+def test_keys_in_urls_are_literal():
+    """Nothing is percent-decoded, and every slash after the bucket's belongs to the key."""
+    assert split_url("s3://b//a%2Fb/../c#d?e")[1:] == ("b", "/a%2Fb/../c#d?e")
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it():
+    row = Connector(
+        name="x", schemes=("x",), module="no_such_package_of_ours", store="S", options="O", extra="x"
+    )
+
+    with pytest.raises(xd.MissingExtraError, match=r"pip install 'crossdock\[x\]'"):
+        row.load()
+
+
+@pytest.mark.parametrize("row", CONNECTORS, ids=lambda row: row.name)
+def test_every_row_leads_to_a_store_and_its_options(row):
+    store, options = row.load()
+
+    assert callable(store)
+    assert options() == options()
