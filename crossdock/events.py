@@ -16,6 +16,7 @@ from crossdock.model import Counts
 
 __all__ = [
     "BytesMoved",
+    "BytesRead",
     "Event",
     "Listed",
     "Note",
@@ -39,6 +40,13 @@ class Listed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytesMoved:
     """A chunk of payload was accepted by a destination."""
+
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BytesRead:
+    """A chunk of payload was handed over by a stream; what a parallel write reads by range is not counted here."""
 
     bytes: int
 
@@ -68,7 +76,7 @@ class Note:
     text: str
 
 
-Event = Listed | BytesMoved | Retried | Progress | Note
+Event = Listed | BytesMoved | BytesRead | Retried | Progress | Note
 
 
 class Observer(Protocol):

@@ -260,11 +260,14 @@ class State(enum.Enum):
 class Outcome:
     """How one mapped item ended: a value or an error, as data.
 
-    ``index`` is the item's position in the input. ``inputs`` are short texts, never payload.
+    ``index`` is the item's position in the input. ``inputs`` are short texts, never payload. It is the item's one row
+    of metrics, for both halves together.
     """
 
     index: int
     state: State
+    task: str = ""
+    run_id: str = ""
     value: Any = None
     error: BaseException | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -272,6 +275,15 @@ class Outcome:
     started: datetime | None = None
     duration_s: float = 0.0
     worker: str = ""
+    bytes: int = 0
+    objects: int = 0
+    rows: int = 0
+    tags: tuple[str, ...] = ()
+
+    @property
+    def bytes_per_s(self) -> float:
+        """The item's rate; 0 if it took no time or moved nothing."""
+        return self.bytes / self.duration_s if self.duration_s else 0.0
 
     @property
     def ok(self) -> bool:

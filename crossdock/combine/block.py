@@ -12,9 +12,9 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
-from crossdock.combine.combined import CombinedTask, Settings, run_join
+from crossdock.combine.combined import CombinedTask, Stitch, called, destination_of, run_join
 from crossdock.combine.described import (
     Shape,
     check_call,
@@ -25,9 +25,9 @@ from crossdock.combine.described import (
 )
 from crossdock.combine.execution import Execution
 from crossdock.combine.join import Join, join_calls
-from crossdock.combine.mapping import Mappable
+from crossdock.combine.mapping import Mappable, MapTarget
 from crossdock.combine.reference import importable_name, imported
-from crossdock.combine.retrying import Delay, RetryOn, retry_policy
+from crossdock.combine.settings import Settings, TaskOptions, settings_of, updated
 from crossdock.errors import CompositionError
 from crossdock.tasks import Call, Task, active_recorder, recording
 
@@ -105,8 +105,9 @@ class Block:
     A block belongs to the thread that opened it: calls made on other threads run as usual.
     """
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, stitch_function: Stitch | None, settings: Settings) -> None:
         self._name = name
+        self._stitch_function = stitch_function
         self._settings = settings
         self._task: CombinedTask | None = None
 
@@ -121,7 +122,7 @@ class Block:
         self._thread = threading.get_ident()
         self._notes = _Notes(self._name)
         self._recording = recording(self._notes)
-        self._task = CombinedTask.opened(self._name, self._settings)
+        self._task = CombinedTask.opened(self._name, self._stitch_function, self._settings)
         self._recording.__enter__()
         return self._task
 
@@ -135,13 +136,13 @@ class Block:
         self._recording.__exit__(kind, error, trace)
         task, self._task = self._task, None
         if error is None and task is not None:
-            join = self._notes.join(stitched=self._settings.stitch_function is not None)
+            join = self._notes.join(stitched=self._stitch_function is not None)
             task.close_block(join, self._place)
             self._task = task
 
     def __call__(self, function: Callable[P, R], /) -> TracedTask[P, R]:
         """Decorate a function whose body writes ``second(first(...))``."""
-        return TracedTask(function, self._name, self._settings)
+        return TracedTask(function, self._name, self._stitch_function, self._settings)
 
 
 class TracedTask(Mappable, Task, Generic[P, R_co]):
@@ -152,7 +153,9 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
 
     is_combined = True
 
-    def __init__(self, function: Callable[P, R_co], name: str, settings: Settings) -> None:
+    def __init__(
+        self, function: Callable[P, R_co], name: str, stitch_function: Stitch | None, settings: Settings
+    ) -> None:
         if isinstance(function, Task):
             raise CompositionError(
                 f"{name_of(function)!r} is a task already",
@@ -161,7 +164,8 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
         self.name = name or getattr(function, "__name__", type(function).__name__)
         check_function(self.name, function)
         self.function = function
-        self._settings = settings
+        self.settings = settings
+        self._stitch_function = stitch_function
         functools.update_wrapper(self, function, updated=())
 
     @property
@@ -191,39 +195,55 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
             CompositionError: The arguments do not fit, or the function does not describe exactly two calls.
         """
         check_call(self, args, kwargs, whole=True)
-        execution = Execution(name=self.name, policy=self._settings.policy, phase="source")
+        execution = Execution(name=self.name, settings=self.settings, inputs=self._values(args, kwargs))
         join = self._trace(args, kwargs)
-        try:
-            return run_join(join, self._settings, execution)
-        except Exception as error:
-            execution.inputs = self._values(args, kwargs)
-            raise execution.failed(error) from error
+        return called(execution, lambda: run_join(join, self._stitch_function, execution))
+
+    def with_options(self, *, name: str = "", **options: Unpack[TaskOptions]) -> TracedTask[P, R_co]:
+        """The same task with some options changed; see ``TaskOptions``.
+
+        Raises:
+            ConfigError: An option is unknown or makes no sense.
+        """
+        settings = updated(self.settings, options)
+        return TracedTask(self.function, name or self.name, self._stitch_function, settings)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method, it is bound as the function would be."""
         if instance is None:
             return self
-        return TracedTask(self.function.__get__(instance, owner), self.name, self._settings)
+        return TracedTask(
+            self.function.__get__(instance, owner), self.name, self._stitch_function, self.settings
+        )
 
-    def map_target(self) -> tuple[str, Callable[..., Any], inspect.Signature | None]:
-        """Name, the function for one item, and the signature: what ``map`` needs."""
-        return self.name, self._run_item, self.cached_signature
+    def map_target(self) -> MapTarget:
+        """What ``map`` needs."""
+        return MapTarget(
+            name=self.name,
+            run=self._run_item,
+            signature=self.cached_signature,
+            settings=self.settings,
+            destination=self._destination,
+        )
 
     def _run_item(self, execution: Execution, values: Mapping[str, Any], /) -> Any:
-        execution.phase, execution.policy = "source", self._settings.policy
+        return run_join(self._traced(values), self._stitch_function, execution)
+
+    def _destination(self, values: Mapping[str, Any], /) -> str | None:
+        return destination_of(self._traced(values), self._stitch_function)
+
+    def _traced(self, values: Mapping[str, Any]) -> Join:
         if self.cached_signature is None:
-            args, kwargs = (), dict(values)
-        else:
-            bound = inspect.BoundArguments(self.cached_signature, dict(values))
-            args, kwargs = bound.args, bound.kwargs
-        return run_join(self._trace(args, kwargs), self._settings, execution)
+            return self._trace((), dict(values))
+        bound = inspect.BoundArguments(self.cached_signature, dict(values))
+        return self._trace(bound.args, bound.kwargs)
 
     def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Join:
         _refuse_nesting(self.name)
         notes = _Notes(self.name)
         with recording(notes):
             returned: Any = self.function(*args, **kwargs)
-        join = notes.join(stitched=self._settings.stitch_function is not None)
+        join = notes.join(stitched=self._stitch_function is not None)
         if returned is not None and returned is not notes.last:
             raise CompositionError(
                 f"the function of combined task {self.name!r} returns {type(returned).__name__}, not its second call",
@@ -240,7 +260,7 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
         place = importable_name(self, self.function)
         if place is not None:
             return imported, place
-        return TracedTask, (self.function, self.name, self._settings)
+        return TracedTask, (self.function, self.name, self._stitch_function, self.settings)
 
     def __repr__(self) -> str:
         return f"<combined task {self.name}{self.cached_signature}>"
@@ -252,44 +272,21 @@ def one_task(function: Callable[P, R], /) -> TracedTask[P, R]: ...
 
 @overload
 def one_task(
-    name: str = "",
-    *,
-    stitch_function: Callable[[Any], Any] | None = None,
-    retries: int = 0,
-    retry_delay: Delay = 0.0,
-    backoff: float = 1.0,
-    jitter: float = 0.0,
-    retry_on: RetryOn | None = None,
-    allow_large_result: bool = False,
+    name: str = "", *, stitch_function: Stitch | None = None, **options: Unpack[TaskOptions]
 ) -> Block: ...
 
 
-def one_task(
-    name: Any = "",
-    *,
-    stitch_function: Callable[[Any], Any] | None = None,
-    retries: int = 0,
-    retry_delay: Delay = 0.0,
-    backoff: float = 1.0,
-    jitter: float = 0.0,
-    retry_on: RetryOn | None = None,
-    allow_large_result: bool = False,
-) -> Any:
+def one_task(name: Any = "", *, stitch_function: Stitch | None = None, **options: Unpack[TaskOptions]) -> Any:
     """Combine two tasks by writing their nested call, in a ``with`` block or in a decorated function.
 
     Args:
         name: What errors, metrics and Dask keys show.
         stitch_function: Maps the first's output to the second's input.
-        retries: Further attempts of the whole pair.
-        retry_delay: Before each: seconds, a ``timedelta``, a list of them (the last repeats), or a function of the
-            number of the attempt that failed.
-        backoff: Each delay is this many times the one before.
-        jitter: Up to this share of the delay is added at random.
-        retry_on: Which errors: classes or a predicate; by default those that may pass.
-        allow_large_result: Let a result above 1 MiB out without a warning, and above 16 MiB at all.
+        **options: What holds for the pair as a whole; see ``TaskOptions``.
 
     Raises:
         CompositionError: Not exactly two tasks, not exactly one open place, a missing input, a nested block, ...
+        ConfigError: An option is unknown or makes no sense.
 
     Example:
         >>> import crossdock as xd
@@ -299,10 +296,7 @@ def one_task(
         >>> measure(word="ab")
         4
     """
-    policy = retry_policy(
-        retries=retries, retry_delay=retry_delay, backoff=backoff, jitter=jitter, retry_on=retry_on
-    )
-    settings = Settings(stitch_function=stitch_function, policy=policy, allow_large_result=allow_large_result)
+    settings = settings_of(options)
     if callable(name):
-        return Block("", settings)(name)
-    return Block(name, settings)
+        return Block("", stitch_function, settings)(name)
+    return Block(name, stitch_function, settings)

@@ -8,36 +8,27 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
+from crossdock.combine.cache import Step, Work
 from crossdock.combine.crossing import Crossing
 from crossdock.combine.described import NOTHING, name_of
 from crossdock.combine.execution import Execution
 from crossdock.combine.guard import check_result
 from crossdock.combine.join import Join, join_calls, open_call
-from crossdock.combine.mapping import Mappable
-from crossdock.combine.retrying import Delay, RetryOn, RetryPolicy, retry_policy
+from crossdock.combine.mapping import Mappable, MapTarget
+from crossdock.combine.settings import Settings, TaskOptions, settings_of, updated
 from crossdock.combine.stitch import Into, arguments, place
 from crossdock.errors import CompositionError
 from crossdock.tasks import Call, Task
 
-__all__ = ["CombinedTask", "NeverRunWarning", "Settings", "combine", "run_join"]
+__all__ = ["CombinedTask", "NeverRunWarning", "combine", "run_join"]
 
 Stitch = Callable[[Any], Any]
 
 
 class NeverRunWarning(UserWarning):
     """A combined task was described and never run: a block alone does nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What holds for the pair as a whole."""
-
-    stitch_function: Stitch | None = None
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
-    allow_large_result: bool = False
 
 
 class _Use:
@@ -64,15 +55,11 @@ class CombinedTask(Mappable, Task):
             parameter that is not given.
         stitch_function: Maps the first's output to the second's input; see ``crossdock.combine.stitch``.
         name: What errors, metrics and Dask keys show.
-        retries: Further attempts of the whole pair.
-        retry_delay: Before each: seconds, a ``timedelta``, a list of them, or a function of the attempt's number.
-        backoff: Each delay is this many times the one before.
-        jitter: Up to this share of the delay is added at random.
-        retry_on: Which errors: classes or a predicate; by default those that may pass.
-        allow_large_result: Let a result above 1 MiB out without a warning, and above 16 MiB at all.
+        **options: What holds for the pair as a whole; see ``TaskOptions``.
 
     Raises:
         CompositionError: The two cannot mean one thing; the text names them and says what to write.
+        ConfigError: An option is unknown or makes no sense.
 
     Example:
         >>> import crossdock as xd
@@ -92,47 +79,38 @@ class CombinedTask(Mappable, Task):
         *,
         stitch_function: Stitch | None = None,
         name: str = "",
-        retries: int = 0,
-        retry_delay: Delay = 0.0,
-        backoff: float = 1.0,
-        jitter: float = 0.0,
-        retry_on: RetryOn | None = None,
-        allow_large_result: bool = False,
+        **options: Unpack[TaskOptions],
     ) -> None:
-        policy = retry_policy(
-            retries=retries, retry_delay=retry_delay, backoff=backoff, jitter=jitter, retry_on=retry_on
-        )
+        settings = settings_of(options)
         join = join_calls(
             open_call(first, "first"),
             open_call(second, "second"),
             stitched=stitch_function is not None,
             written=first,
         )
-        self._describe(
-            name,
-            Settings(stitch_function=stitch_function, policy=policy, allow_large_result=allow_large_result),
-            join,
-        )
+        self._describe(name, stitch_function, settings, join)
 
     @classmethod
-    def opened(cls, name: str, settings: Settings) -> CombinedTask:
+    def opened(cls, name: str, stitch_function: Stitch | None, settings: Settings) -> CombinedTask:
         """A task whose block is still open: it has no halves yet."""
         self = cls.__new__(cls)
         self.name = name
-        self._settings = settings
+        self.stitch_function = stitch_function
+        self.settings = settings
         self._join = None
         self._use = None
         return self
 
     def close_block(self, join: Join, place: tuple[str, int]) -> None:
         """Take the halves the block described; from now on, being dropped without a run is worth a warning."""
-        self._describe(self.name, self._settings, join)
+        self._describe(self.name, self.stitch_function, self.settings, join)
         self._use = _Use(self.name, place)
         weakref.finalize(self, _warn_if_never_run, self._use, os.getpid())
 
-    def _describe(self, name: str, settings: Settings, join: Join) -> None:
+    def _describe(self, name: str, stitch_function: Stitch | None, settings: Settings, join: Join) -> None:
         self.name = name or join.name
-        self._settings = settings
+        self.stitch_function = stitch_function
+        self.settings = settings
         self._join = join
         self._use = None
         self.cached_signature = join.signature()
@@ -159,21 +137,39 @@ class CombinedTask(Mappable, Task):
             CompositionError: The arguments are not this task's parameters; nothing ran.
         """
         values = self._values(args, kwargs)
-        execution = Execution(name=self.name, policy=self._settings.policy, inputs=values, phase="source")
-        try:
-            return self._run_item(execution, values)
-        except Exception as error:
-            raise execution.failed(error) from error
+        execution = Execution(name=self.name, settings=self.settings, inputs=values)
+        return called(execution, lambda: self._run_item(execution, values))
 
-    def map_target(self) -> tuple[str, Callable[..., Any], inspect.Signature | None]:
-        """Name, the function for one item, and the signature: what ``map`` needs."""
+    def with_options(self, *, name: str = "", **options: Unpack[TaskOptions]) -> CombinedTask:
+        """The same pair with some options changed; see ``TaskOptions``.
+
+        Raises:
+            ConfigError: An option is unknown or makes no sense.
+        """
+        return _rebuild(
+            name or self.name, self.stitch_function, updated(self.settings, options), self._closed()
+        )
+
+    def map_target(self) -> MapTarget:
+        """What ``map`` needs."""
         self._closed()
-        return self.name, self._run_item, self.cached_signature
+        return MapTarget(
+            name=self.name,
+            run=self._run_item,
+            signature=self.cached_signature,
+            settings=self.settings,
+            destination=self._destination,
+        )
 
     def _run_item(self, execution: Execution, values: Mapping[str, Any], /) -> Any:
+        return run_join(self._filled(values), self.stitch_function, execution)
+
+    def _destination(self, values: Mapping[str, Any], /) -> str | None:
+        return destination_of(self._filled(values), self.stitch_function)
+
+    def _filled(self, values: Mapping[str, Any]) -> Join:
         join = self._closed()
-        execution.phase, execution.policy = "source", self._settings.policy
-        return run_join(join.filled({**self._defaults(join), **values}), self._settings, execution)
+        return join.filled({**self._defaults(join), **values})
 
     def _defaults(self, join: Join) -> dict[str, Any]:
         return {each.name: each.default for each in join.params if each.default is not NOTHING}
@@ -202,7 +198,7 @@ class CombinedTask(Mappable, Task):
         return self._join
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.name, self._settings, self._closed())
+        return _rebuild, (self.name, self.stitch_function, self.settings, self._closed())
 
     def __repr__(self) -> str:
         if self._join is None:
@@ -210,7 +206,28 @@ class CombinedTask(Mappable, Task):
         return f"<combined task {self.name}{self.cached_signature}>"
 
 
-def run_join(join: Join, settings: Settings, execution: Execution) -> Any:
+def called(execution: Execution, run: Callable[[], Any]) -> Any:
+    """One call of a pair: its value, or one ``TaskFailed``; its hooks hear of either.
+
+    Raises:
+        TaskFailed: A half failed.
+        CompositionError: The two cannot mean one thing, or the arguments are not the task's parameters.
+    """
+    hooks = execution.settings.hooks
+    try:
+        value = run()
+    except Exception as error:
+        failure = execution.failed(error)
+        failure.__cause__ = error
+        if hooks:
+            hooks.fire(execution.outcome(failure=failure))
+        raise failure from error
+    if hooks:
+        hooks.fire(execution.outcome(value))
+    return value
+
+
+def run_join(join: Join, stitch_function: Stitch | None, execution: Execution) -> Any:
     """Run a pair with real values: first, stitch, second; then close what crossed.
 
     Raises:
@@ -219,11 +236,11 @@ def run_join(join: Join, settings: Settings, execution: Execution) -> Any:
 
     def body(crossing: Crossing) -> Any:
         output = crossing.take(join.first.task.run(*join.first.args, **join.first.kwargs), "source")
-        if settings.stitch_function is None:
+        if stitch_function is None:
             args, kwargs = place(join.second, output)
         else:
             crossing.phase = "stitch"
-            stitched = settings.stitch_function(output)
+            stitched = stitch_function(output)
             if isinstance(stitched, Into):
                 stitched.main = _taken(crossing, stitched.main, output)
             else:
@@ -231,10 +248,30 @@ def run_join(join: Join, settings: Settings, execution: Execution) -> Any:
             args, kwargs = arguments(join.second, stitched)
         crossing.phase = "sink"
         result = _no_coroutine(join.second.task.run(*args, **kwargs), join)
-        check_result(execution.name, result, allow_large=settings.allow_large_result)
+        check_result(execution.name, result, allow_large=execution.settings.allow_large_result)
         return result
 
-    return execution.call(body)
+    def work() -> Work:
+        steps = tuple(Step(half.task, half.args, half.kwargs) for half in (join.first, join.second))
+        return Work(steps=steps, stitch_function=stitch_function, values=execution.inputs)
+
+    execution.phase = "source"
+    return execution.call(body, work)
+
+
+def destination_of(join: Join, stitch_function: Stitch | None) -> str | None:
+    """Where a pair with real values would write, if its halves can say so before they run: a URL.
+
+    ``None`` if a stitch function may still decide, or if a half cannot say.
+    """
+    if stitch_function is not None:
+        return None
+    named = getattr(join.first.task, "output_name", None)
+    placed = getattr(join.second.task, "destination", None)
+    if named is None or placed is None:
+        return None
+    args, kwargs = place(join.second, named(*join.first.args, **join.first.kwargs))
+    return placed(*args, **kwargs)  # type: ignore[no-any-return]
 
 
 def _taken(crossing: Crossing, stitched: Any, output: Any) -> Any:
@@ -262,31 +299,15 @@ def combine(
     *,
     stitch_function: Stitch | None = None,
     name: str = "",
-    retries: int = 0,
-    retry_delay: Delay = 0.0,
-    backoff: float = 1.0,
-    jitter: float = 0.0,
-    retry_on: RetryOn | None = None,
-    allow_large_result: bool = False,
+    **options: Unpack[TaskOptions],
 ) -> CombinedTask:
     """Two tasks as one; the same as ``CombinedTask(first, second, ...)``."""
-    return CombinedTask(
-        first,
-        second,
-        stitch_function=stitch_function,
-        name=name,
-        retries=retries,
-        retry_delay=retry_delay,
-        backoff=backoff,
-        jitter=jitter,
-        retry_on=retry_on,
-        allow_large_result=allow_large_result,
-    )
+    return CombinedTask(first, second, stitch_function=stitch_function, name=name, **options)
 
 
-def _rebuild(name: str, settings: Settings, join: Join) -> CombinedTask:
-    task = CombinedTask.opened(name, settings)
-    task._describe(name, settings, join)  # noqa: SLF001 - the other half of __reduce__
+def _rebuild(name: str, stitch_function: Stitch | None, settings: Settings, join: Join) -> CombinedTask:
+    task = CombinedTask.opened(name, stitch_function, settings)
+    task._describe(name, stitch_function, settings, join)  # noqa: SLF001 - the other half of __reduce__
     return task
 
 

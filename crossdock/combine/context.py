@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import shutil
 import tempfile
 import threading
 import time
@@ -16,13 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from crossdock.combine.meter import Meter
 from crossdock.errors import CompositionError
 
 __all__ = ["TaskContext", "current", "pause", "running", "stop_pauses_with"]
 
 _logger = logging.getLogger("crossdock.task")
 _current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("crossdock_task")
-_interrupt = threading.local()
+_stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("crossdock_stop", default=None)
 
 
 class TaskContext:
@@ -32,16 +34,30 @@ class TaskContext:
         name: The (combined) task's name.
         item: The mapped item's position in the input; ``None`` for a single call.
         attempt: 1 for the first.
+        tags: The task's tags.
     """
 
-    __slots__ = ("_lock", "_run_id", "_scratch", "attempt", "item", "name")
+    __slots__ = ("_keep_scratch", "_lock", "_meter", "_run_id", "_scratch", "attempt", "item", "name", "tags")
 
-    def __init__(self, name: str, *, run_id: str = "", item: int | None = None, attempt: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        run_id: str = "",
+        item: int | None = None,
+        attempt: int = 1,
+        tags: tuple[str, ...] = (),
+        keep_scratch: bool = False,
+        meter: Meter | None = None,
+    ) -> None:
         self.name = name
         self.item = item
         self.attempt = attempt
+        self.tags = tags
         self._run_id = run_id
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._keep_scratch = keep_scratch
+        self._meter = meter or Meter()
+        self._scratch: Path | None = None
         self._lock = threading.Lock()
 
     @property
@@ -53,25 +69,66 @@ class TaskContext:
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry ``task``, ``run_id``, ``item`` and ``attempt``."""
-        about = {"task": self.name, "run_id": self.run_id, "item": self.item, "attempt": self.attempt}
+        """A logger whose records carry ``task``, ``run_id``, ``item``, ``attempt`` and ``tags``."""
+        about = {
+            "task": self.name,
+            "run_id": self.run_id,
+            "item": self.item,
+            "attempt": self.attempt,
+            "tags": self.tags,
+        }
         return logging.LoggerAdapter(_logger, about)
 
     @property
     def scratch(self) -> Path:
-        """A temporary directory shared by both halves; made when first asked for, removed when the attempt ends."""
+        """A temporary directory shared by both halves; made when first asked for, removed when the attempt ends.
+
+        ``scratch_quota`` bounds what it may hold: looked at every half second and at the end. With
+        ``keep_scratch="on_failure"`` that of a failed attempt stays, and the log says where.
+        """
         with self._lock:
             if self._scratch is None:
-                self._scratch = tempfile.TemporaryDirectory(prefix="crossdock-")
-            return Path(self._scratch.name)
+                self._scratch = Path(tempfile.mkdtemp(prefix="crossdock-"))
+            return self._scratch
 
-    def _close(self) -> None:
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
+    def scratch_bytes(self) -> int:
+        """What the scratch directory holds; 0 if it was never asked for."""
+        with self._lock:
+            directory = self._scratch
+        return _directory_bytes(directory) if directory is not None else 0
+
+    def progress(self) -> None:
+        """Say that work goes on: a task that moves no bytes for long is not stalled (``timeout``)."""
+        self._meter.touch()
+
+    def count(self, *, objects: int = 0, rows: int = 0) -> None:
+        """Add to what the item's outcome says was moved; also a sign of progress. Bytes are counted by themselves."""
+        self._meter.add(objects=objects, rows=rows)
+
+    def _close(self, *, failed: bool) -> None:
+        directory, self._scratch = self._scratch, None
+        if directory is None:
+            return
+        if failed and self._keep_scratch:
+            self.logger.warning(
+                "attempt %d of %s failed; its scratch is kept: %s", self.attempt, self.name, directory
+            )
+        else:
+            shutil.rmtree(directory)
 
     def __repr__(self) -> str:
         return f"TaskContext(name={self.name!r}, item={self.item}, attempt={self.attempt})"
+
+
+def _directory_bytes(directory: Path) -> int:
+    """What a directory's files hold; a file that vanishes meanwhile counts nothing."""
+    total = 0
+    for path in directory.rglob("*"):
+        try:
+            total += path.lstat().st_size
+        except FileNotFoundError:
+            continue
+    return total
 
 
 def current() -> TaskContext:
@@ -93,21 +150,23 @@ def current() -> TaskContext:
 def running(context: TaskContext) -> Iterator[TaskContext]:
     """Make a context current for the length of a ``with`` block, and remove its scratch directory afterwards."""
     token = _current.set(context)
+    failed = True
     try:
         yield context
+        failed = False
     finally:
         _current.reset(token)
-        context._close()  # noqa: SLF001 - the context's life is this block
+        context._close(failed=failed)  # noqa: SLF001 - the context's life is this block
 
 
 def stop_pauses_with(event: threading.Event) -> None:
-    """Bind an event to this thread: once it is set, waiting retries give up at once. Runners call it."""
-    _interrupt.event = event
+    """Bind an event to this context: once it is set, waiting retries give up at once. Runners call it."""
+    _stop.set(event)
 
 
 def pause(seconds: float) -> bool:
     """Wait between attempts; ``False`` if the runner is stopping and no further attempt should begin."""
-    event: threading.Event | None = getattr(_interrupt, "event", None)
+    event = _stop.get()
     if event is None:
         time.sleep(seconds)
         return True

@@ -8,12 +8,14 @@ is put behind a generator.) That costs nothing while all goes well.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from crossdock.errors import CompositionError, CrossdockError, TaskFailed
+from crossdock.errors import CompositionError, CrossdockError, IntegrityError, Retry, TaskFailed
+from crossdock.options import format_size
 
 __all__ = ["PHASES", "Crossing", "is_stream"]
 
@@ -26,10 +28,12 @@ _INERT = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(N
 class Crossing:
     """Where one attempt stands, and the streams that cross in it. Belongs to one thread."""
 
-    __slots__ = ("_marks", "_streams", "phase")
+    __slots__ = ("_marks", "_pulled", "_streams", "phase")
 
-    def __init__(self, phase: str = "source") -> None:
+    def __init__(self, phase: str = "source", *, pulled: Callable[[], None] | None = None) -> None:
+        """``pulled`` is called for each item that is pulled out of a plain iterator, if somebody wants to know."""
         self.phase = phase
+        self._pulled = pulled
         self._marks: list[tuple[str, Any, Any]] = []  # phase, the stream or its store, the generator's frame
         self._streams: list[Any] = []
 
@@ -53,7 +57,51 @@ class Crossing:
             self._streams.append(value)
             frame = value.gi_frame if isinstance(value, types.GeneratorType) else None
             self._marks.append((phase, value, frame))
+            if self._pulled is not None and isinstance(value, types.GeneratorType):
+                value = _telling(value, self._pulled)
+                self._streams.append(value)
         return value
+
+    def check_read(self) -> None:
+        """Refuse a second half that stopped in the middle of a stream whose length is known, and returned.
+
+        A half that means to stop early closes the stream itself. A stream that was not read at all is fine: its name or
+        its place may have been what was wanted.
+
+        Raises:
+            IntegrityError: Such a stream was read in part.
+        """
+        for _, stream, _ in self._marks:
+            tell = getattr(stream, "tell", None)
+            if not callable(tell) or not hasattr(type(stream), "info") or stream.closed:
+                continue
+            read = tell()
+            size = stream.info.size if read else None
+            if size is not None and 0 < read < size:
+                self.phase = "sink"
+                raise IntegrityError(
+                    f"the second half returned after it read {format_size(read)} of {format_size(size)}",
+                    operation="read",
+                    key=stream.info.key,
+                    retry=Retry.NEVER,
+                    hint="read to the end, or close the stream to say that the rest is not wanted",
+                )
+
+    def standing(self, frame: types.FrameType | None) -> str:
+        """The phase in whose code another thread stands: that of the innermost stream it pulls, else where we are."""
+        while frame is not None:
+            found = self._mark_of(frame)
+            if found:
+                return found
+            frame = frame.f_back
+        return self.phase
+
+    def release(self) -> None:
+        """Close what crosses from another thread, to wake a half that waits for it. What refuses is closed later."""
+        for stream in tuple(self._streams):
+            # A generator that is running says so; a connection may fail in any way it likes while it is torn down.
+            with contextlib.suppress(Exception):
+                stream.close()
 
     def blame(self, error: BaseException) -> str:
         """The phase an error belongs to: its own word, else the stream it came out of, else where we stood."""
@@ -74,15 +122,19 @@ class Crossing:
         found = ""
         trace = error.__traceback__
         while trace is not None:
-            frame = trace.tb_frame
-            # Only a method's own ``self``: the second's first argument is the stream too.
-            method = frame.f_code.co_argcount > 0 and frame.f_code.co_varnames[0] == "self"
-            owner = frame.f_locals.get("self") if method else None
-            for phase, stream, generator in self._marks:
-                if frame is generator or (owner is not None and owner is stream):
-                    found = phase
+            found = self._mark_of(trace.tb_frame) or found
             trace = trace.tb_next
         return found
+
+    def _mark_of(self, frame: types.FrameType) -> str:
+        """The phase of the stream whose own code this frame is, or nothing."""
+        # Only a method's own ``self``: the second's first argument is the stream too.
+        method = frame.f_code.co_argcount > 0 and frame.f_code.co_varnames[0] == "self"
+        owner = frame.f_locals.get("self") if method else None
+        for phase, stream, generator in self._marks:
+            if frame is generator or (owner is not None and owner is stream):
+                return phase
+        return ""
 
     def _told(self, error: BaseException) -> str:
         """What a store's error says itself: a sink reads ranges of the source without going through the stream."""
@@ -136,6 +188,12 @@ def _is_builtin_iterator(value: Any) -> bool:
 
 def _pull(iterator: Iterator[Any]) -> Iterator[Any]:
     yield from iterator
+
+
+def _telling(iterator: Iterator[Any], pulled: Callable[[], None]) -> Iterator[Any]:
+    for item in iterator:
+        pulled()
+        yield item
 
 
 def is_stream(value: Any) -> bool:

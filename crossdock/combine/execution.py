@@ -1,16 +1,31 @@
-"""One run of a task: attempts, each with its context and its crossing, ending in a value or in one error."""
+"""One run of a task: the cache, then attempts, each with its context and its crossing, ending in a value or an error.
+
+The order is one for all tasks: ask the cache; try, as often as the policy says, each attempt watched if it has limits;
+keep the result. Whoever called or mapped the task then fires the hooks.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crossdock.combine.context import TaskContext, running
 from crossdock.combine.crossing import Crossing
 from crossdock.combine.inputs import inputs_text
-from crossdock.combine.retrying import RetryPolicy, retry_of
+from crossdock.combine.meter import Meter
+from crossdock.combine.retrying import retry_of
+from crossdock.combine.settings import DEFAULTS, Settings
 from crossdock.errors import CrossdockError, Retry, TaskFailed
+from crossdock.events import listening
+from crossdock.model import Outcome, Receipt, State
+
+if TYPE_CHECKING:
+    from crossdock.combine.cache import Work
 
 __all__ = ["Execution"]
 
@@ -23,38 +38,89 @@ class Execution:
 
     Attributes:
         name: The task's name.
-        policy: Its one retry scope.
+        settings: Its one scope of retries, timeouts, cache and scratch.
         inputs: Its arguments by name, for the error's text only.
         phase: Where an attempt begins, and after a failure whose failure it was.
         attempts: How many were begun.
+        state: ``DONE``, or ``CACHED`` if the body did not run.
     """
 
     name: str
-    policy: RetryPolicy
+    settings: Settings = DEFAULTS
     inputs: Mapping[str, Any] = field(default_factory=dict)
     phase: str = "task"
     run_id: str = ""
     item: int | None = None
     attempts: int = 0
+    state: State = State.DONE
+    meter: Meter = field(default_factory=Meter)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.perf_counter)
 
-    def call(self, body: Callable[[Crossing], R]) -> R:
-        """Run ``body`` as often as the policy says; its own error comes through.
+    def call(self, body: Callable[[Crossing], R], work: Callable[[], Work] | None = None) -> R:
+        """Run ``body`` as often as the policy says, unless the cache has its result; its own error comes through.
 
         Whatever crossed in an attempt is closed, and its scratch directory gone, when the attempt ends.
+
+        Args:
+            body: One attempt.
+            work: What is done with which inputs, for the cache's key; only asked for if there is a cache.
         """
+        cache = self.settings.cache
+        if cache is None or work is None:
+            return self._attempts(body)
+        kept = cache.recall(self.name, work())
+        if kept.hit:
+            self.state = State.CACHED
+            return kept.value  # type: ignore[no-any-return]
+        result = self._attempts(body)
+        kept.keep(result)
+        return result
+
+    def _attempts(self, body: Callable[[Crossing], R]) -> R:
         begins = self.phase
+        supervise = self.settings.supervised
 
         def attempt(number: int) -> R:
             self.attempts = number
-            crossing = Crossing(begins)
-            with running(TaskContext(self.name, run_id=self.run_id, item=self.item, attempt=number)):
-                return self._guarded(body, crossing)
+            self.meter.restart()
+            crossing = Crossing(begins, pulled=self.meter.touch if supervise else None)
+            context = TaskContext(
+                self.name,
+                run_id=self.run_id,
+                item=self.item,
+                attempt=number,
+                tags=self.settings.tags,
+                keep_scratch=self.settings.keep_scratch == "on_failure",
+                meter=self.meter,
+            )
+            with running(context), listening(self.meter) as before:
+                self.meter.forward_to(before)
+                if not supervise:
+                    return self._guarded(body, crossing)
+                return self._watched(body, crossing, context)
 
-        return self.policy.call(self.name, attempt)
+        return self.settings.policy.call(self.name, attempt)
+
+    def _watched(self, body: Callable[[Crossing], R], crossing: Crossing, context: TaskContext) -> R:
+        from crossdock.combine.supervision import supervised  # ctypes, which only watched tasks pay
+
+        self.phase = ""
+        try:
+            return supervised(
+                lambda: self._guarded(body, crossing),
+                settings=self.settings,
+                meter=self.meter,
+                context=context,
+                crossing=crossing,
+            )
+        finally:
+            self.phase = self.phase or crossing.phase
 
     def _guarded(self, body: Callable[[Crossing], R], crossing: Crossing) -> R:
         try:
             result = body(crossing)
+            crossing.check_read()
         except BaseException as error:
             self.phase = crossing.blame(error)
             try:
@@ -72,7 +138,7 @@ class Execution:
     def failed(self, error: BaseException) -> TaskFailed:
         """The one error a caller sees; raise it ``from error``."""
         retry = retry_of(error)
-        if self.attempts > 1 and self.policy.wants(error):
+        if self.attempts > 1 and self.settings.policy.wants(error):
             retry = Retry.EXHAUSTED
         text = str(error) if isinstance(error, CrossdockError) else f"{type(error).__name__}: {error}"
         return TaskFailed(
@@ -84,3 +150,29 @@ class Execution:
             retry=retry,
             retry_after_s=getattr(error, "retry_after_s", None),
         )
+
+    def outcome(self, value: Any = None, failure: TaskFailed | None = None) -> Outcome:
+        """How it ended, as data: one row for the pair."""
+        receipt = value if isinstance(value, Receipt) else None
+        cached = self.state is State.CACHED
+        return Outcome(
+            index=self.item or 0,
+            state=self.state if failure is None else State.FAILED,
+            task=self.name,
+            run_id=self.run_id,
+            value=value,
+            error=failure,
+            inputs=inputs_text(self.inputs) if failure is None else failure.inputs,
+            attempts=0 if cached else max(self.attempts, 1),
+            started=self.started,
+            duration_s=time.perf_counter() - self.clock,
+            worker=_here(),
+            bytes=receipt.size if receipt is not None and not cached else self.meter.bytes,
+            objects=1 if receipt is not None and not cached else self.meter.objects,
+            rows=self.meter.rows,
+            tags=self.settings.tags,
+        )
+
+
+def _here() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
+from crossdock.combine.cache import Step, Work
 from crossdock.combine.described import Shape, check_function, innermost, read_signature
 from crossdock.combine.execution import Execution
-from crossdock.combine.mapping import Mappable
+from crossdock.combine.mapping import Mappable, MapTarget
 from crossdock.combine.reference import importable_name, imported
-from crossdock.combine.retrying import Delay, RetryOn, RetryPolicy, retry_policy
+from crossdock.combine.settings import DEFAULTS, Settings, TaskOptions, settings_of, updated
 from crossdock.errors import CompositionError
 from crossdock.tasks import Task, active_recorder
 
@@ -25,20 +26,18 @@ P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 
-_ONCE = RetryPolicy()
-
 
 class FunctionTask(Mappable, Task, Generic[P, R_co]):
     """A function as a task. Made by ``xd.task``."""
 
-    def __init__(self, function: Callable[P, R_co], *, name: str = "", policy: RetryPolicy = _ONCE) -> None:
+    def __init__(self, function: Callable[P, R_co], *, name: str = "", settings: Settings = DEFAULTS) -> None:
         inner = innermost(function)
         self.name = name or getattr(inner, "__name__", "") or type(function).__name__
         if self.name == "__call__":
             self.name = type(function).__name__
         check_function(self.name, function)
         self.function = function
-        self.policy = policy
+        self.settings = settings
         functools.update_wrapper(self, function, updated=())
         self.__wrapped__ = function
 
@@ -57,11 +56,6 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
         """The function's signature; ``None`` for a builtin that does not say."""
         return self.shape.signature
 
-    @property
-    def has_retries(self) -> bool:
-        """Whether it is tried again by itself; a half of a pair must not be."""
-        return self.policy.retries > 0
-
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function, once, without a context of its own: how a pair calls its halves."""
         return self.function(*args, **kwargs)
@@ -75,38 +69,74 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
         recorder = active_recorder()
         if recorder is not None:
             return recorder.describe(self, args, kwargs)  # type: ignore[return-value]
-        return Execution(name=self.name, policy=self.policy).call(lambda _: self.function(*args, **kwargs))
+        execution = Execution(name=self.name, settings=self.settings)
+        if not self.settings.hooks:
+            return self._call(execution, args, kwargs)  # type: ignore[no-any-return]
+        execution.inputs = self._values(args, kwargs)
+        try:
+            value = self._call(execution, args, kwargs)
+        except Exception as error:
+            failure = execution.failed(error)
+            failure.__cause__ = error
+            self.settings.hooks.fire(execution.outcome(failure=failure))
+            raise
+        self.settings.hooks.fire(execution.outcome(value))
+        return value  # type: ignore[no-any-return]
+
+    def _call(self, execution: Execution, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        return execution.call(
+            lambda _: self.function(*args, **kwargs),
+            lambda: Work(steps=(Step(self, args, kwargs),), values=self._values(args, kwargs)),
+        )
+
+    def _values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments by name, defaults among them."""
+        known = self.cached_signature
+        if known is None:
+            return {**{f"argument {number}": each for number, each in enumerate(args)}, **kwargs}
+        bound = known.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
+    def with_options(self, *, name: str = "", **options: Unpack[TaskOptions]) -> Self:
+        """The same task with some options changed; see ``TaskOptions``.
+
+        Raises:
+            ConfigError: An option is unknown or makes no sense.
+        """
+        return type(self)(self.function, name=name or self.name, settings=updated(self.settings, options))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method, it is bound as the function would be."""
         if instance is None:
             return self
-        return FunctionTask(self.function.__get__(instance, owner), name=self.name, policy=self.policy)
+        return FunctionTask(self.function.__get__(instance, owner), name=self.name, settings=self.settings)
 
-    def map_target(self) -> tuple[str, Callable[..., Any], inspect.Signature | None]:
-        """Name, the function for one item, and the signature: what ``map`` needs."""
-        return self.name, self._run_item, self.cached_signature
+    def map_target(self) -> MapTarget:
+        """What ``map`` needs."""
+        return MapTarget(
+            name=self.name, run=self._run_item, signature=self.cached_signature, settings=self.settings
+        )
 
     def _run_item(self, execution: Execution, values: Mapping[str, Any], /) -> Any:
-        execution.policy = self.policy
         known = self.cached_signature
         if known is None:
-            return execution.call(lambda _: self.run(**values))
+            return self._call(execution, (), values)
         bound = inspect.BoundArguments(known, dict(values))
-        return execution.call(lambda _: self.run(*bound.args, **bound.kwargs))
+        return self._call(execution, bound.args, bound.kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         place = importable_name(self, self.function)
         if place is not None:
             return imported, place
-        return _rebuild, (self.function, self.name, self.policy)
+        return _rebuild, (self.function, self.name, self.settings)
 
     def __repr__(self) -> str:
         return f"<task {self.name}>"
 
 
-def _rebuild(function: Callable[..., Any], name: str, policy: RetryPolicy) -> FunctionTask[..., Any]:
-    return FunctionTask(function, name=name, policy=policy)
+def _rebuild(function: Callable[..., Any], name: str, settings: Settings) -> FunctionTask[..., Any]:
+    return FunctionTask(function, name=name, settings=settings)
 
 
 @overload
@@ -115,54 +145,30 @@ def task(function: Callable[P, R], /) -> FunctionTask[P, R]: ...
 
 @overload
 def task(
-    *,
-    name: str = "",
-    retries: int = 0,
-    retry_delay: Delay = 0.0,
-    backoff: float = 1.0,
-    jitter: float = 0.0,
-    retry_on: RetryOn | None = None,
+    *, name: str = "", **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[P, R]], FunctionTask[P, R]]: ...
 
 
 @overload
 def task(
-    function: Callable[P, R],
-    /,
-    *,
-    name: str = "",
-    retries: int = 0,
-    retry_delay: Delay = 0.0,
-    backoff: float = 1.0,
-    jitter: float = 0.0,
-    retry_on: RetryOn | None = None,
+    function: Callable[P, R], /, *, name: str = "", **options: Unpack[TaskOptions]
 ) -> FunctionTask[P, R]: ...
 
 
 def task(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str = "",
-    retries: int = 0,
-    retry_delay: Delay = 0.0,
-    backoff: float = 1.0,
-    jitter: float = 0.0,
-    retry_on: RetryOn | None = None,
+    function: Callable[..., Any] | None = None, /, *, name: str = "", **options: Unpack[TaskOptions]
 ) -> Any:
     """Make a function, bound method, partial or callable object a task; also a decorator, with or without options.
 
     Args:
         function: What to run. Not async.
         name: What errors, metrics and Dask keys show; the function's name by default.
-        retries: Further attempts, when called or mapped by itself; a half of a pair takes the pair's.
-        retry_delay: See ``one_task``.
-        backoff: See ``one_task``.
-        jitter: See ``one_task``.
-        retry_on: See ``one_task``.
+        **options: What holds when it is called or mapped by itself, see ``TaskOptions``; a half of a pair takes the
+            pair's.
 
     Raises:
         CompositionError: It is async, not callable, or a task already.
+        ConfigError: An option is unknown or makes no sense.
 
     Example:
         >>> @task
@@ -171,13 +177,13 @@ def task(
         >>> double(21)
         42
     """
-    policy = retry_policy(
-        retries=retries, retry_delay=retry_delay, backoff=backoff, jitter=jitter, retry_on=retry_on
-    )
+    settings = settings_of(options)
 
     def wrap(wrapped: Callable[..., Any]) -> FunctionTask[..., Any]:
         if isinstance(wrapped, Task):
-            raise CompositionError(f"{wrapped!r} is a task already")
-        return FunctionTask(wrapped, name=name, policy=policy)
+            raise CompositionError(
+                f"{wrapped!r} is a task already", hint="change its options with .with_options(...)"
+            )
+        return FunctionTask(wrapped, name=name, settings=settings)
 
     return wrap if function is None else wrap(function)

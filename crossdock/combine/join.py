@@ -22,6 +22,7 @@ from crossdock.combine.described import (
     name_of,
     signature,
 )
+from crossdock.combine.settings import DEFAULTS
 from crossdock.errors import CompositionError
 from crossdock.tasks import Call, Task
 
@@ -126,10 +127,11 @@ def join_calls(
                 f"{name_of(call.task)!r} is a combined task and cannot be a half of another",
                 hint="combine exactly two tasks; map one combined task after the other for a longer way",
             )
-        if getattr(call.task, "has_retries", False):
+        said = getattr(call.task, "settings", DEFAULTS).said()
+        if said:
             raise CompositionError(
-                f"task {name_of(call.task)!r} has retries of its own, but a pair has one retry scope",
-                hint="give retries=... to the combined task and none to its halves",
+                f"task {name_of(call.task)!r} has {' and '.join(said)} of its own, but a pair has one scope for both halves",
+                hint=f"give {said[0]}=... to the combined task and none to its halves",
             )
         if not checked:
             check_described(call.task, call.args, call.kwargs or {})

@@ -7,39 +7,51 @@ a barrier.
 from __future__ import annotations
 
 import inspect
-import os
-import socket
-import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import thread as _futures_first  # noqa: F401 - its exit hook must be registered before ours
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from crossdock.combine.columns import Columns
 from crossdock.combine.execution import Execution
-from crossdock.combine.inputs import inputs_text
 from crossdock.combine.mapresult import MapResult
-from crossdock.combine.retrying import RetryPolicy
-from crossdock.errors import CompositionError, ConfigError, TaskFailed
-from crossdock.model import Outcome, State
+from crossdock.combine.settings import Settings
+from crossdock.errors import CompositionError, ConfigError
+from crossdock.model import Outcome
 from crossdock.ports import Runner
 from crossdock.tasks import active_recorder
 
-__all__ = ["Mappable"]
-
-_ONCE = RetryPolicy()
+__all__ = ["ItemFunction", "MapTarget", "Mappable"]
 
 RunItem = Callable[[Execution, Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapTarget:
+    """What ``map`` needs of a task.
+
+    Attributes:
+        name: What errors, metrics and Dask keys show.
+        run: Runs one item, given its execution and its arguments by name.
+        signature: ``None`` for a builtin that does not say.
+        settings: The task's one scope.
+        destination: Where an item with these arguments would write, as a URL, if that can be said before it runs.
+    """
+
+    name: str
+    run: RunItem
+    signature: inspect.Signature | None
+    settings: Settings
+    destination: Callable[[Mapping[str, Any]], str | None] | None = None
 
 
 class Mappable:
     """What tasks that can be mapped have in common."""
 
-    def map_target(self) -> tuple[str, RunItem, inspect.Signature | None]:
-        """Name, the function for one item, and the signature: what ``map`` needs."""
+    def map_target(self) -> MapTarget:
+        """What ``map`` needs."""
         raise NotImplementedError
 
     def map(
@@ -67,7 +79,8 @@ class Mappable:
             MapLengthMismatch: Arguments of known length differ. (Others: raised by whatever waits for the result.)
             CompositionError: Unknown or missing arguments, nothing to map over, or a ``one_task()`` block is open.
         """
-        name, run, known = self.map_target()
+        target = self.map_target()
+        name = target.name
         if active_recorder() is not None:
             raise CompositionError(
                 f"map of {name!r} inside a one_task() block has no meaning; map after the block"
@@ -78,10 +91,11 @@ class Mappable:
             raise ConfigError(
                 "window is 1 or more, and for the default runner only", hint="give it to the runner itself"
             )
-        columns = Columns(name, _named(name, known, args, kwargs))
+        columns = Columns(name, _named(name, target.signature, args, kwargs))
         function = ItemFunction(
             name=name,
-            run=run,
+            run=target.run,
+            settings=target.settings,
             names=columns.names,
             constants=columns.constants,
             run_id=uuid.uuid4().hex[:12],
@@ -119,6 +133,7 @@ class ItemFunction:
 
     name: str
     run: RunItem
+    settings: Settings
     names: tuple[str, ...]
     constants: dict[str, Any]
     run_id: str
@@ -127,27 +142,17 @@ class ItemFunction:
         """Run one item, ``(index, values)``."""
         index, given = item
         values = {**self.constants, **dict(zip(self.names, given, strict=True))}
-        execution = Execution(name=self.name, policy=_ONCE, inputs=values, run_id=self.run_id, item=index)
-        started, clock = datetime.now(UTC), time.perf_counter()
-        value: Any = None
-        failure: TaskFailed | None = None
+        execution = Execution(
+            name=self.name, settings=self.settings, inputs=values, run_id=self.run_id, item=index
+        )
         try:
             value = self.run(execution, values)
         except (Exception, SystemExit) as error:
             failure = execution.failed(error)
             failure.__cause__ = error
             _let_go(error)
-        return Outcome(
-            index=index,
-            state=State.DONE if failure is None else State.FAILED,
-            value=value,
-            error=failure,
-            inputs=inputs_text(values) if failure is None else failure.inputs,
-            attempts=max(execution.attempts, 1),
-            started=started,
-            duration_s=time.perf_counter() - clock,
-            worker=_here(),
-        )
+            return execution.outcome(failure=failure)
+        return execution.outcome(value)
 
 
 def _let_go(error: BaseException) -> None:
@@ -158,7 +163,3 @@ def _let_go(error: BaseException) -> None:
             return
         traceback.clear_frames(following.__traceback__)
         following = following.__cause__ or following.__context__
-
-
-def _here() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"

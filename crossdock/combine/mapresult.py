@@ -18,7 +18,6 @@ from typing import Any, Literal
 from crossdock.combine.columns import Columns, OutcomesInOrder, UpstreamFailure
 from crossdock.combine.execution import Execution
 from crossdock.combine.inputs import inputs_text
-from crossdock.combine.retrying import RetryPolicy
 from crossdock.errors import ConfigError, TaskFailed
 from crossdock.model import Outcome, State
 from crossdock.ports import Runner
@@ -26,8 +25,6 @@ from crossdock.ports import Runner
 __all__ = ["MapResult"]
 
 _logger = logging.getLogger("crossdock.map")
-_ONCE = RetryPolicy()
-
 ItemRun = Callable[[tuple[int, tuple[Any, ...]]], Outcome]
 
 
@@ -148,7 +145,7 @@ class MapResult(OutcomesInOrder):
         if isinstance(result, Outcome):
             return result
         values = {**self._columns.constants, **dict(zip(self._columns.names, row, strict=True))}
-        failure = Execution(name=self.name, policy=_ONCE, inputs=values).failed(result)
+        failure = Execution(name=self.name, inputs=values).failed(result)
         failure.__cause__ = result
         return Outcome(index=index, state=State.FAILED, error=failure, inputs=failure.inputs)
 

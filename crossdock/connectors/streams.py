@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 from crossdock.errors import ConfigError
+from crossdock.events import BytesRead, emit
 from crossdock.model import MIB, ObjectInfo
 from crossdock.ports import ByteStream, Chunk, ObjectReader, ObjectStore
 
@@ -17,14 +18,30 @@ __all__ = ["ObjectStream", "PlainStream", "as_byte_stream"]
 
 
 class _Pulled:
-    """Reading as a file over iterating as a stream; keeps at most one chunk. Not thread-safe."""
+    """Reading as a file over iterating as a stream; keeps at most one chunk. Not thread-safe.
+
+    It counts what it hands over, so that a half which stops early can be told from one that read everything.
+    """
 
     def __init__(self) -> None:
         self._chunks: Iterator[Chunk] | None = None
         self._rest = memoryview(b"")
+        self._pulled = 0
+        self._closed = False
+
+    def _pull(self) -> Iterator[Chunk]:
+        raise NotImplementedError
 
     def __iter__(self) -> Iterator[Chunk]:
-        raise NotImplementedError
+        for chunk in self._pull():
+            size = memoryview(chunk).nbytes
+            self._pulled += size
+            emit(BytesRead(bytes=size))
+            yield chunk
+
+    def tell(self) -> int:
+        """How many bytes were handed over so far."""
+        return self._pulled - len(self._rest)
 
     def read(self, size: int = -1, /) -> bytes:
         """Up to ``size`` bytes, all that is left if negative; ``b""`` only at the end."""
@@ -48,11 +65,12 @@ class _Pulled:
 
     @property
     def closed(self) -> bool:
-        """For foreign readers that ask."""
-        return False
+        """Whether ``close`` was called: nothing more is to be read."""
+        return self._closed
 
     def close(self) -> None:
         """Let go; twice is fine."""
+        self._closed = True
         close = getattr(self._chunks, "close", None)
         if close is not None:
             close()
@@ -94,7 +112,7 @@ class ObjectStream(_Pulled):
                 self._reader = self.store.read(self.key, version=self._info.version)
         return self._reader
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def _pull(self) -> Iterator[Chunk]:
         reader = self.opened()
         try:
             yield from reader
@@ -119,7 +137,7 @@ class PlainStream(_Pulled):
         self.info = info
         self.name = name
 
-    def __iter__(self) -> Iterator[Chunk]:
+    def _pull(self) -> Iterator[Chunk]:
         for chunk in self._source:
             if not isinstance(chunk, bytes | bytearray | memoryview) and not hasattr(chunk, "__buffer__"):
                 try:

@@ -268,7 +268,7 @@ async def _async_generator():
         ),
         (
             lambda: second(xd.task(first.function, name="stubborn", retries=2)()),
-            ["'stubborn'", "one retry scope"],
+            ["'stubborn'", "retries", "one scope"],
         ),
         (lambda: xd.task(lambda data: (yield data), name="lazy")(first()), ["'lazy'", "generator"]),
     ],
