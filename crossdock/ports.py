@@ -44,11 +44,14 @@ class Capabilities:
     Sizes in bytes. A capability claimed is tested; one that is missing must raise ``UnsupportedError``.
     """
 
+    writable: bool = True  # false: a source only; every verb that writes raises UnsupportedError
+    lists: bool = True  # false: objects can be read by name only; list raises UnsupportedError
     ranged_reads: bool = True
     pinned_reads: bool = True  # a read can demand one version
     create_if_absent: bool = True  # put and complete honour Condition(absent=True)
     replace_if_match: bool = True  # put and complete honour Condition(version=...)
     multipart: bool = True
+    ordered_parts: bool = False  # parts come from one process, each once, in order, with none left out
     server_side_copy: bool = True
     put_checks: frozenset[str] = frozenset()  # digests the store compares before a put becomes visible
     part_checks: frozenset[str] = frozenset()  # the same for each part
@@ -260,7 +263,7 @@ class ByteStream(Protocol):
         """Non-empty chunks, in order. Raises rather than ending early."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes (all that is left if negative), ``b""`` at the end: a file for foreign readers."""
+        """``size`` bytes, fewer only at the end (all that is left if negative): a file for foreign readers."""
 
     def close(self) -> None:
         """Let go of connections. Twice is fine."""

@@ -44,20 +44,22 @@ class _Pulled:
         return self._pulled - len(self._rest)
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes, all that is left if negative; ``b""`` only at the end."""
+        """``size`` bytes, fewer only at the end, all that is left if negative: some foreign readers take less for the end."""
         if self._chunks is None:
             self._chunks = iter(self)
-        if size < 0:
-            whole = [bytes(self._rest), *(bytes(chunk) for chunk in self._chunks)]
-            self._rest = memoryview(b"")
-            return b"".join(whole)
-        while not self._rest and size:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return b""
-            self._rest = memoryview(chunk).cast("B")
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(taken)
+        pieces: list[memoryview] = []
+        wanted = size
+        while wanted:
+            if not self._rest:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    break
+                self._rest = memoryview(chunk).cast("B")
+            taken = self._rest if wanted < 0 else self._rest[:wanted]
+            self._rest = self._rest[len(taken) :]
+            pieces.append(taken)
+            wanted -= len(taken) if wanted > 0 else 0
+        return b"".join(pieces)
 
     def readable(self) -> bool:
         """For foreign readers that ask."""
