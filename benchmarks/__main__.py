@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.combining import overhead, shards
 from benchmarks.measure import Figures, run, side_by_side
 from benchmarks.servers import fill, pair, rclone
 
@@ -61,9 +62,20 @@ def startup() -> None:
     print(side_by_side("crossdock --help beside an empty python", ours, bare, "python"), flush=True)
 
 
+def combining() -> None:
+    """What combining and mapping cost by themselves."""
+    overhead()
+    shards()
+
+
 def main(names: list[str]) -> None:
     """Run the named benchmarks, or all."""
-    known: dict[str, Callable[[], None]] = {"startup": startup, "small": small, "large": large}
+    known: dict[str, Callable[[], None]] = {
+        "startup": startup,
+        "combining": combining,
+        "small": small,
+        "large": large,
+    }
     if unknown := set(names) - set(known):
         sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     print(

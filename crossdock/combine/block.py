@@ -195,8 +195,10 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
             CompositionError: The arguments do not fit, or the function does not describe exactly two calls.
         """
         check_call(self, args, kwargs, whole=True)
-        execution = Execution(name=self.name, settings=self.settings, inputs=self._values(args, kwargs))
         join = self._trace(args, kwargs)
+        execution = Execution(
+            name=self.name, settings=self.settings, ask_inputs=lambda: self._values(args, kwargs)
+        )
         return called(execution, lambda: run_join(join, self._stitch_function, execution))
 
     def with_options(self, *, name: str = "", **options: Unpack[TaskOptions]) -> TracedTask[P, R_co]:

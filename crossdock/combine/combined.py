@@ -253,7 +253,7 @@ def run_join(join: Join, stitch_function: Stitch | None, execution: Execution) -
 
     def work() -> Work:
         steps = tuple(Step(half.task, half.args, half.kwargs) for half in (join.first, join.second))
-        return Work(steps=steps, stitch_function=stitch_function, values=execution.inputs)
+        return Work(steps=steps, stitch_function=stitch_function, values=execution.named_inputs())
 
     execution.phase = "source"
     return execution.call(body, work)

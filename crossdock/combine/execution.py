@@ -39,7 +39,8 @@ class Execution:
     Attributes:
         name: The task's name.
         settings: Its one scope of retries, timeouts, cache and scratch.
-        inputs: Its arguments by name, for the error's text only.
+        inputs: Its arguments by name, for texts and for a cache's own key.
+        ask_inputs: The same, for who would have to work them out; asked when they are needed.
         phase: Where an attempt begins, and after a failure whose failure it was.
         attempts: How many were begun.
         state: ``DONE``, or ``CACHED`` if the body did not run.
@@ -48,6 +49,7 @@ class Execution:
     name: str
     settings: Settings = DEFAULTS
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    ask_inputs: Callable[[], Mapping[str, Any]] | None = None
     phase: str = "task"
     run_id: str = ""
     item: int | None = None
@@ -56,6 +58,12 @@ class Execution:
     meter: Meter = field(default_factory=Meter)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.perf_counter)
+
+    def named_inputs(self) -> Mapping[str, Any]:
+        """Its arguments by name."""
+        if self.ask_inputs is not None:
+            self.inputs, self.ask_inputs = self.ask_inputs(), None
+        return self.inputs
 
     def call(self, body: Callable[[Crossing], R], work: Callable[[], Work] | None = None) -> R:
         """Run ``body`` as often as the policy says, unless the cache has its result; its own error comes through.
@@ -145,7 +153,7 @@ class Execution:
             text,
             task=self.name,
             phase=self.phase,
-            inputs=inputs_text(self.inputs),
+            inputs=inputs_text(self.named_inputs()),
             attempts=max(self.attempts, 1),
             retry=retry,
             retry_after_s=getattr(error, "retry_after_s", None),
@@ -162,7 +170,7 @@ class Execution:
             run_id=self.run_id,
             value=value,
             error=failure,
-            inputs=inputs_text(self.inputs) if failure is None else failure.inputs,
+            inputs=inputs_text(self.named_inputs()) if failure is None else failure.inputs,
             attempts=0 if cached else max(self.attempts, 1),
             started=self.started,
             duration_s=time.perf_counter() - self.clock,

@@ -22,7 +22,7 @@ from crossdock.combine.described import (
     name_of,
     signature,
 )
-from crossdock.combine.settings import DEFAULTS
+from crossdock.combine.settings import DEFAULTS, Settings
 from crossdock.errors import CompositionError
 from crossdock.tasks import Call, Task
 
@@ -127,7 +127,8 @@ def join_calls(
                 f"{name_of(call.task)!r} is a combined task and cannot be a half of another",
                 hint="combine exactly two tasks; map one combined task after the other for a longer way",
             )
-        said = getattr(call.task, "settings", DEFAULTS).said()
+        own: Settings = getattr(call.task, "settings", DEFAULTS)
+        said = own.said() if own is not DEFAULTS else ()  # asked for each traced call: mostly by identity
         if said:
             raise CompositionError(
                 f"task {name_of(call.task)!r} has {' and '.join(said)} of its own, but a pair has one scope for both halves",
