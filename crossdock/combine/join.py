@@ -100,7 +100,8 @@ def open_call(given: Any, role: str) -> Call:
         return given
     raise CompositionError(
         f"the {role} half is {type(given).__name__}, not a task or a bound call of one",
-        hint="make a function a task with xd.task(function)",
+        hint="make a function a task with xd.task(function); a task called outside a block runs at once, so give its "
+        "inputs with .bind(...)",
     )
 
 

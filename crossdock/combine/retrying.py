@@ -110,7 +110,7 @@ class RetryPolicy:
 
         def note(state: Any) -> None:
             text = "task %s: attempt %d of %d failed, again in %.3g s: %s"
-            _logger.warning(text, name, len(errors), self.retries + 1, state.next_action.sleep, errors[-1])
+            _logger.info(text, name, len(errors), self.retries + 1, state.next_action.sleep, errors[-1])
 
         def sleep(seconds: float) -> None:
             if not pause(seconds):
