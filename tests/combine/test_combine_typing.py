@@ -35,6 +35,11 @@ with one_task("block") as block:
     write(read(param("key")))
 reveal_type(block)
 reveal_type(CombinedTask(read.bind("k"), write))
+reveal_type(move.with_options(retries=3))
+reveal_type(read.with_options(timeout=5)("k"))
+task(retries="many")
+one_task("block", nonsense=1)
+CombinedTask(read.bind("k"), write, timeout="soon")
 """
 
 
@@ -56,8 +61,13 @@ def test_checkers_see_signatures(tmp_path):
         "crossdock.combine.block.TracedTask[[key: str], int]",
         "crossdock.combine.combined.CombinedTask",
         "crossdock.combine.combined.CombinedTask",
+        "crossdock.combine.block.TracedTask[[key: str, folder: str =], int]",
+        "bytes",
     ]
-    assert len(errors) == 3
+    assert len(errors) == 6
     assert '"int"; expected "str"' in errors[0]
     assert 'Unexpected keyword argument "nonsense"' in errors[1]
     assert '"str"; expected "bytes"' in errors[2]
+    assert "retries" in errors[3] or 'No overload variant of "task"' in errors[3]
+    assert "nonsense" in errors[4] or 'No overload variant of "one_task"' in errors[4]
+    assert '"timeout"' in errors[5]
