@@ -64,10 +64,12 @@ def test_checkers_see_signatures(tmp_path):
         "crossdock.combine.block.TracedTask[[key: str, folder: str =], int]",
         "bytes",
     ]
-    assert len(errors) == 6
-    assert '"int"; expected "str"' in errors[0]
-    assert 'Unexpected keyword argument "nonsense"' in errors[1]
-    assert '"str"; expected "bytes"' in errors[2]
-    assert "retries" in errors[3] or 'No overload variant of "task"' in errors[3]
-    assert "nonsense" in errors[4] or 'No overload variant of "one_task"' in errors[4]
-    assert '"timeout"' in errors[5]
+    wanted = [
+        '"int"; expected "str"',
+        'Unexpected keyword argument "nonsense"',
+        '"str"; expected "bytes"',
+        'No overload variant of "task"',
+        'No overload variant of "one_task"',
+        'Argument "timeout"',
+    ]
+    assert [text for text in wanted if not any(text in error for error in errors)] == []
