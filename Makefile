@@ -33,7 +33,9 @@ $(DEV_READY): $(SETUP)
 demo: $(if $(wildcard $(DEV_READY)),$(DEV_READY),$(DEMO_READY))  ## a real migration on this machine, with faults, proven: two minutes
 	@$(BIN)/crossdock demo $(ARGS)
 
+# Its own script decides whether there is anything to do.
 test: $(DEV_READY)  ## all tests
+	@sh .ci/azurite $(VENV)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: static docs test  ## everything CI asks of the source: format, lint, types, import contracts, documents, tests
