@@ -28,9 +28,11 @@ __all__ = [
     "Retry",
     "StalledError",
     "StorageError",
+    "StrictError",
     "TaskFailed",
     "ThrottledError",
     "UnexpectedError",
+    "UnprovenError",
     "UnsupportedError",
 ]
 
@@ -126,6 +128,14 @@ class UnsupportedError(CrossdockError):
     """This endpoint cannot do what was asked; its capabilities say so."""
 
 
+class StrictError(UnsupportedError):
+    """``strict`` was asked for, and this endpoint or object would get a weaker form of the promise; nothing was written."""
+
+
+class UnprovenError(CrossdockError):
+    """Less was proven of a copy than was required; the text says whether anything was written."""
+
+
 class CompositionError(CrossdockError, TypeError):
     """Two tasks were put together in a way that has no meaning; the text names them."""
 
@@ -198,7 +208,7 @@ class TaskFailed(CrossdockError):  # noqa: N818 - the public name DESIGN section
 
     Args:
         task: The (combined) task's name.
-        phase: ``source``, ``stitch``, ``sink``, ``commit`` or ``task``.
+        phase: ``source``, ``stitch``, ``sink``, ``commit``, ``cache`` or ``task``.
         inputs: A short text of each argument by name, without payload or secrets.
     """
 

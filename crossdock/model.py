@@ -71,6 +71,11 @@ class Version:
     def __bool__(self) -> bool:
         return self.etag is not None or self.generation is not None
 
+    @property
+    def is_weak(self) -> bool:
+        """Whether it tells most changes and not all: made of a date in seconds, a length, a weak ETag."""
+        return self.etag is None and (self.generation or "").startswith("weak: ")
+
 
 NO_VERSION = Version()
 

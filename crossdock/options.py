@@ -30,10 +30,17 @@ __all__ = [
     "parse_options",
     "parse_size",
     "public_options",
+    "revealed",
+    "sealed",
+    "sounds_secret",
 ]
 
 OptionsT = TypeVar("OptionsT")  # an option class
 
+_SOUNDS_SECRET = re.compile(
+    r"pass(word|wd|phrase)?$|secret|token|credential|(^|_)key($|_)|(^|_)sas($|_)|connection_string|auth|cookie|header|acct",
+    re.IGNORECASE,
+)
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGTP", start=1):
     _UNITS |= {_letter: 1024**_power, f"{_letter}IB": 1024**_power, f"{_letter}B": 1000**_power}
@@ -114,6 +121,7 @@ def option(
     env: tuple[str, ...] = (),
     aliases: tuple[str, ...] = (),
     secret: bool = False,
+    nested: bool = False,
 ) -> Any:
     """One field of an option class.
 
@@ -124,11 +132,20 @@ def option(
         env: Environment variables read, first match wins, when the option is not given.
         aliases: Other names for the same option, such as object_store's.
         secret: Wrap the value in ``Secret``; never read from ``env`` here but by the cloud's own chain.
+        nested: The value may be a mapping (JSON as text) that holds secrets, told by their names: they are wrapped
+            where they are.
     """
     return dataclasses.field(
         default=default,
-        metadata={"help": help, "unit": unit, "env": env, "aliases": aliases, "secret": secret},
-        repr=not secret,
+        metadata={
+            "help": help,
+            "unit": unit,
+            "env": env,
+            "aliases": aliases,
+            "secret": secret,
+            "nested": nested,
+        },
+        repr=not secret and not nested,
     )
 
 
@@ -164,13 +181,16 @@ def _convert(name: str, value: Any, hint: Any, about: Mapping[str, Any]) -> Any:
         return value
     if about["secret"] and isinstance(value, str):
         return Secret(value)
+    if about["nested"] and not isinstance(value, str):
+        value = sealed(value, secret=about["secret"])
     kinds = set(typing.get_args(hint)) if isinstance(hint, types.UnionType) else {hint}
     kinds = {typing.get_origin(kind) or kind for kind in kinds}
     try:
         if about["unit"] == "bytes" and isinstance(value, str):
             return parse_size(value)
         if isinstance(value, str) and str not in kinds:
-            return _from_text(value, kinds)
+            typed = _from_text(value, kinds)
+            return sealed(typed, secret=about["secret"]) if about["nested"] else typed
         if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
             return float(value)
     except ValueError as error:
@@ -208,10 +228,52 @@ def _from_text(text: str, kinds: set[Any]) -> Any:
 def public_options(options: Any) -> dict[str, Any]:
     """What was set and is not secret, ready for JSON: what a run directory may keep."""
     return {
-        field.name: getattr(options, field.name)
+        field.name: _unsealed(getattr(options, field.name))
         for field in dataclasses.fields(options)
         if not field.metadata["secret"] and getattr(options, field.name) != field.default
     }
+
+
+def sealed(value: Any, *, secret: bool = False) -> Any:
+    """The value with every secret in it wrapped: all text if ``secret``, else text under names that sound like one."""
+    if isinstance(value, Mapping):
+        return {name: sealed(each, secret=secret or sounds_secret(name)) for name, each in value.items()}
+    if secret and isinstance(value, str):
+        return Secret(value)
+    if isinstance(value, list | tuple):
+        return type(value)(sealed(each, secret=secret) for each in value)
+    return value
+
+
+def revealed(value: Any) -> Any:
+    """The value with every secret in it as text: for the call that needs it, never to be kept.
+
+    Raises:
+        CredentialsError: A reference leads nowhere.
+    """
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {name: revealed(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(revealed(each) for each in value)
+    return value
+
+
+def _unsealed(value: Any) -> Any:
+    """The value without what is secret in it."""
+    if isinstance(value, Mapping):
+        return {name: _unsealed(each) for name, each in value.items() if not _is_secret(each)}
+    return value
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, Secret) or (isinstance(value, list | tuple) and any(map(_is_secret, value)))
+
+
+def sounds_secret(name: str) -> bool:
+    """Whether an option of this name holds something nobody should read in a log."""
+    return _SOUNDS_SECRET.search(name) is not None
 
 
 def describe_options(cls: type[Any]) -> list[dict[str, Any]]:

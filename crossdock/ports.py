@@ -28,7 +28,7 @@ from crossdock.model import (
     Version,
 )
 
-__all__ = ["ByteStream", "Capabilities", "Chunk", "ObjectReader", "ObjectStore", "Runner"]
+__all__ = ["ByteStream", "Capabilities", "Chunk", "ObjectReader", "ObjectStore", "PartSizes", "Runner"]
 
 Chunk = bytes | bytearray | memoryview
 """A piece of payload in memory; anything with the buffer protocol that hashing and sockets accept."""
@@ -237,6 +237,28 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str, *, version: Version = NO_VERSION) -> None:
         """Remove an object, only in ``version`` if given. One that is not there is fine."""
+
+
+@runtime_checkable
+class PartSizes(Protocol):
+    """What a store may also be able to do: tell in what parts an object was uploaded.
+
+    Needed where the only digest of such an object is made of the digests of its parts (S3's ``md5(md5s)-N``).
+    """
+
+    def part_sizes(self, info: ObjectInfo, *, every: bool = False) -> tuple[int, ...] | None:
+        """The sizes of the parts of ``info.version``, in order; they add up to ``info.size``.
+
+        Without ``every`` at most one request: the first part and their number are asked for, and equal parts (but the
+        last) assumed if that fits, so that the answer may be wrong. With ``every`` it is exact: one request a part.
+
+        Returns:
+            ``None`` if the store cannot tell, or equal parts do not fit and ``every`` was not asked for.
+
+        Raises:
+            NotFoundError: The object is gone.
+            PreconditionError: It is not ``info.version`` any more.
+        """
 
 
 @runtime_checkable

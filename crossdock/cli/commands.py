@@ -41,6 +41,7 @@ def resume_command(
     where: str = "",
     source_options: Mapping[str, str] | None = None,
     sink_options: Mapping[str, str] | None = None,
+    others: Sequence[str] = (),
 ) -> str:
     """The command that goes on with a run. It repeats what the run does not keep: secrets, as references or ``...``.
 
@@ -49,10 +50,12 @@ def resume_command(
         where: The flags that said where it runs.
         source_options: As they were given.
         sink_options: As they were given.
+        others: Further words that the run does not keep.
     """
     words = ["runs", "resume", run, *shlex.split(where)]
     for flag, options in (("--source-option", source_options), ("--sink-option", sink_options)):
         for name, value in (options or {}).items():
             if _SECRET.search(name):
                 words += [flag, f"{name}={value}"]
+    words += others
     return redacted(words)

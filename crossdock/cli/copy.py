@@ -11,6 +11,7 @@ from crossdock.cli.commands import redacted, resume_command, without_dry_run
 from crossdock.cli.ending import address, interrupted, show
 from crossdock.cli.flags import json_flag, options_flag, typed, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.output import json_line
 from crossdock.cli.progress import progress
 from crossdock.cli.runners import Where, runner_flags
@@ -28,6 +29,7 @@ __all__ = ["cp"]
         "crossdock cp s3://landing/ gs://archive/ --include '**.csv' --exclude 'tmp/**' --dry-run",
         "crossdock cp ./exports/ s3://landing/ --sink-option profile=work --workers 4",
         "crossdock cp s3://landing/ gs://archive/ --json > outcomes.jsonl",
+        "crossdock cp s3://landing/ gs://archive/ --notify slack=env:SLACK_WEBHOOK --notify-on failure",
     ),
 )
 @click.argument("src")
@@ -73,8 +75,25 @@ __all__ = ["cp"]
     "--verify",
     cls=Flag,
     group="How",
+    type=click.Choice(["auto", "v0", "v1", "v2", "v3"], case_sensitive=False),
+    help="Level of verification to go for; by default the highest that costs no extra request, or two at most for an "
+    "object in parts. v1 asks nothing only to prove the source, v2 whatever it takes, v3 reads back.",
+)
+@click.option(
+    "--require",
+    cls=Flag,
+    group="How",
     type=click.Choice(["v0", "v1", "v2", "v3"], case_sensitive=False),
-    help="Level of verification to reach; by default the highest that costs no extra request. v3 reads back.",
+    help="Level below which a copy is a failure; goes for that level, too. Not written if it can be known by then.",
+)
+@click.option(
+    "--strict",
+    cls=Flag,
+    group="How",
+    is_flag=True,
+    default=None,
+    help="Refuse ends and objects that would get a weaker form of the promise: no conditional writes, reads that cannot "
+    "be pinned to a version, no digest checked.",
 )
 @click.option(
     "--concurrency",
@@ -95,6 +114,7 @@ __all__ = ["cp"]
 @options_flag(
     "--run-option", group="Where it runs", help="An option of the store of --run-dir, if that is a bucket."
 )
+@notify_flags
 @json_flag("stdout has one JSON object a line: phases, failures, at last the summary.")
 @verbosity_flags
 @click.pass_context
@@ -105,6 +125,7 @@ def cp(
     dst: str,
     *,
     where: Where,
+    whom: Whom,
     source_option: dict[str, str],
     sink_option: dict[str, str],
     run_option: dict[str, str],
@@ -113,6 +134,8 @@ def cp(
     json: bool,
     run_dir: str | None,
     verify: str | None,
+    require: str | None,
+    strict: bool | None,
     concurrency: int | None,
     **what: Any,
 ) -> None:
@@ -121,17 +144,24 @@ def cp(
     A source that is a prefix copies its contents; the key below the prefix is kept. What is at the destination already, unchanged, is not
     sent again. Interrupted, killed or failed: the same command goes on from there.
     """
-    what |= {"source_options": source_option, "sink_options": sink_option}
+    what |= {"source_options": source_option, "sink_options": sink_option, "strict": strict}
     again = redacted(typed(ctx))
     resume = ""
+    notify = whom.notifiers()  # for a dry run too: it says what would go wrong
     if dry_run:
         report = _plan(src, dst, what, quiet=quiet, json=json)
         again = redacted(without_dry_run(typed(ctx)))
     else:
-        what |= {"verify": verify, "concurrency": concurrency, "run_dir": run_dir, "run_options": run_option}
+        what |= {"verify": verify, "require": require}
+        what |= {"concurrency": concurrency, "run_dir": run_dir, "run_options": run_option}
+        what |= {"notify": notify}
         report = _migrate(src, dst, what, where, quiet=quiet, json=json)
         resume = resume_command(
-            address(report), where=where.as_flags(), source_options=source_option, sink_options=sink_option
+            address(report),
+            where=where.as_flags(),
+            source_options=source_option,
+            sink_options=sink_option,
+            others=whom.as_words(),
         )
     show(report, json=json, quiet=quiet, resume=resume, again=again)
     ctx.exit(report.exit_code)

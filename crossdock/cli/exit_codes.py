@@ -32,6 +32,7 @@ class ExitCode(enum.IntEnum):
 _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     ((KeyboardInterrupt,), ExitCode.INTERRUPTED),
     ((BrokenPipeError,), ExitCode.BROKEN_PIPE),
+    ((errors.StrictError,), ExitCode.REFUSED),  # an UnsupportedError, but asked for: going on would be weaker
     (
         (errors.ConfigError, errors.CompositionError, errors.MissingExtraError, errors.UnsupportedError),
         ExitCode.USAGE,
@@ -47,6 +48,7 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
             errors.ConnectionLostError,
             errors.StalledError,
             errors.IntegrityError,
+            errors.UnprovenError,
             errors.TaskFailed,
         ),
         ExitCode.FAILED,

@@ -11,6 +11,7 @@ from crossdock.cli.commands import resume_command
 from crossdock.cli.ending import address, interrupted, show
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.output import json_line, line, visible
 from crossdock.cli.progress import progress
 from crossdock.cli.runners import Where, runner_flags
@@ -103,6 +104,7 @@ def runs_show(run: str, *, run_option: dict[str, str], json: bool, quiet: bool) 
     help="Objects at a time, in each process.",
 )
 @runner_flags
+@notify_flags
 @json_flag("stdout has one JSON object a line: phases, failures, at last the summary.")
 @verbosity_flags
 @click.pass_context
@@ -111,6 +113,7 @@ def runs_resume(
     run: str,
     *,
     where: Where,
+    whom: Whom,
     source_option: dict[str, str],
     sink_option: dict[str, str],
     run_option: dict[str, str],
@@ -125,6 +128,7 @@ def runs_resume(
     import crossdock as xd
 
     began = datetime.now(UTC)
+    notify = whom.notifiers()
     try:
         with where.open() as runner, progress(quiet=quiet, json=json) as observer:
             report = xd.resume(
@@ -134,6 +138,7 @@ def runs_resume(
                 source_options=source_option,
                 sink_options=sink_option,
                 run_options=run_option,
+                notify=notify,
                 observer=observer,
             )
     except KeyboardInterrupt:
@@ -142,7 +147,11 @@ def runs_resume(
             raise
         report = ended
     resume = resume_command(
-        run, where=where.as_flags(), source_options=source_option, sink_options=sink_option
+        run,
+        where=where.as_flags(),
+        source_options=source_option,
+        sink_options=sink_option,
+        others=whom.as_words(),
     )
     show(report, json=json, quiet=quiet, resume=resume, again="")
     ctx.exit(report.exit_code)

@@ -95,6 +95,9 @@ def _rows(report: Report) -> Iterator[str]:
     if report.metadata_lost_objects:
         fields = _counted(report.metadata_lost, "{name} ({count:,})")
         yield _row("lost", f"metadata of {report.metadata_lost_objects:,} objects: {fields}")
+    if report.notifications_failed:
+        plural = "notification" if report.notifications_failed == 1 else "notifications"
+        yield _row("not told", f"{report.notifications_failed:,} {plural} failed; the log says which")
 
 
 def _failure(group: FailureGroup) -> Iterator[str]:

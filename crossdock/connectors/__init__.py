@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossdock.connectors.objects import (
+        AzureSink as AzureSink,
+        AzureSource as AzureSource,
         GCSSink as GCSSink,
         GCSSource as GCSSource,
+        HTTPSource as HTTPSource,
         LocalSink as LocalSink,
         LocalSource as LocalSource,
         MemorySink as MemorySink,
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
         ObjectSource as ObjectSource,
         S3Sink as S3Sink,
         S3Source as S3Source,
+        SFTPSink as SFTPSink,
+        SFTPSource as SFTPSource,
         sink as sink,
         source as source,
     )
@@ -46,10 +51,15 @@ _OBJECTS = (
     "S3Sink",
     "GCSSource",
     "GCSSink",
+    "AzureSource",
+    "AzureSink",
     "LocalSource",
     "LocalSink",
     "MemorySource",
     "MemorySink",
+    "HTTPSource",
+    "SFTPSource",
+    "SFTPSink",
 )
 _HOMES = {
     **dict.fromkeys(_OBJECTS, "objects"),

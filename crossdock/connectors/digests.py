@@ -14,10 +14,20 @@ from awscrt import checksums
 from crossdock.model import Digests, Part
 from crossdock.ports import Chunk
 
-__all__ = ["COMBINABLE", "Hasher", "choose_digests", "combine_parts", "digest_of", "expected_multipart_etag"]
+__all__ = [
+    "COMBINABLE",
+    "Hasher",
+    "choose_digests",
+    "combine_parts",
+    "digest_of",
+    "expected_multipart_etag",
+    "multipart_etag",
+]
 
 COMBINABLE = frozenset({"crc32c", "crc64nvme"})
 """Digests of a whole that follow from the digests and lengths of its parts."""
+
+_MD5_LENGTH = 16
 
 
 class Hasher:
@@ -86,23 +96,32 @@ def expected_multipart_etag(parts: Sequence[Part]) -> str | None:
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
     try:
-        joined = b"".join(bytes.fromhex(part.etag) for part in parts)
+        md5s = [bytes.fromhex(part.etag) for part in parts]
     except ValueError:
         return None
-    if len(joined) != 16 * len(parts):
+    return multipart_etag(md5s)
+
+
+def multipart_etag(md5s: Sequence[bytes | None]) -> str | None:
+    """``md5(md5s)-N`` of the MD5s of N parts, if each is known."""
+    known = [md5 for md5 in md5s if md5 is not None and len(md5) == _MD5_LENGTH]
+    if len(known) != len(md5s):
         return None
-    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
+    return f"{hashlib.md5(b''.join(known), usedforsecurity=False).hexdigest()}-{len(known)}"
 
 
-def choose_digests(published: Digests, checks: frozenset[str], publishes: frozenset[str]) -> frozenset[str]:
+def choose_digests(
+    published: Digests, checks: frozenset[str], publishes: frozenset[str], *, cheap: bool = False
+) -> frozenset[str]:
     """What to compute while bytes pass: one digest the source published, and one the destination checks or publishes.
 
-    Never nothing: a read-back needs something to compare with. The cheapest of each: a CRC before MD5; one pass serves both ends where they share an algorithm. MD5 costs some
-    1.5 s of CPU per GiB, the CRCs a hundredth of that.
+    Never nothing: a read-back needs something to compare with. The cheapest of each: a CRC before MD5; one pass serves
+    both ends where they share an algorithm. MD5 costs some 1.5 s of CPU per GiB, the CRCs a hundredth of that; with
+    ``cheap`` it is not computed only to prove the source.
     """
     order = ("crc32c", "crc64nvme", "md5", "sha256")
     known = published.as_dict()
-    source = [name for name in order if name in known]
+    source = [name for name in order if name in known and (name in COMBINABLE or not cheap)]
     sink = [name for name in order if name in checks] or [name for name in order if name in publishes]
     shared = [name for name in source if name in sink]
     if shared:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from crossdock.errors import CrossdockError, Retry
+from crossdock.errors import CrossdockError, PreconditionError, Retry
 from crossdock.events import Retried, emit
 from crossdock.model import (
     ANY,
@@ -124,6 +124,8 @@ class _ResumingReader:
         start, end = (byte_range.start, byte_range.end) if byte_range else (0, whole)
         self._next = start
         self._end = min(end, whole) if end is not None and whole is not None else end
+        # Going on at an offset without a pin could join two versions: then the whole object is read again, above.
+        self._pinned = bool(self.info.version) and store.capabilities.pinned_reads
 
     def __iter__(self) -> Iterator[Chunk]:
         failures = 0
@@ -139,7 +141,7 @@ class _ResumingReader:
                 if self._end is not None and self._next >= self._end:
                     return
                 failures = 1 if self._next > before else failures + 1
-                resumable = self._end is not None and bool(self.info.version)
+                resumable = self._end is not None and self._pinned and self._store.capabilities.ranged_reads
                 if error.retry is not Retry.LATER or not resumable or failures >= ATTEMPTS:
                     raise
                 self._reader = self._reopened(error, failures)
@@ -164,7 +166,7 @@ class _ResumingReader:
         try:
             data = self._reader.read_all()
         except CrossdockError as error:
-            if error.retry is not Retry.LATER or self._end is None or not self.info.version:
+            if error.retry is not Retry.LATER or self._end is None or not self._pinned:
                 raise
             self._reader.close()
             failures += 1
@@ -174,11 +176,14 @@ class _ResumingReader:
 
     def _all_again(self, error: CrossdockError, byte_range: ByteRange) -> Chunk:
         broken: list[CrossdockError] = [error]
+        whole = (byte_range.start, byte_range.end) == (0, self.info.size)
 
         def again() -> Chunk:
             if broken:
                 raise broken.pop()
-            reader = self._store.read(self._key, byte_range, version=self.info.version)
+            # The whole is asked for as the whole: not every server has ranges.
+            wanted = None if whole and not self._store.capabilities.ranged_reads else byte_range
+            reader = self._store.read(self._key, wanted, version=self.info.version)
             try:
                 return reader.read_all()
             finally:
@@ -248,15 +253,35 @@ class RetryStore:
             lambda: self.inner.stat(key, version=version), operation="stat", place=self._place(key)
         )
 
+    def part_sizes(self, info: ObjectInfo, *, every: bool = False) -> tuple[int, ...] | None:
+        """See ``ports.PartSizes``; ``None`` where the store has no such verb."""
+        ask: Callable[..., tuple[int, ...] | None] | None = getattr(self.inner, "part_sizes", None)
+        if ask is None:
+            return None
+        return attempt(lambda: ask(info, every=every), operation="stat", place=self._place(info.key))
+
     def read(
         self, key: str, byte_range: ByteRange | None = None, *, version: Version = NO_VERSION
     ) -> ObjectReader:
-        """See the port; an interrupted read goes on at the offset, pinned to the version it began with."""
+        """See the port; an interrupted read goes on at the offset, pinned to the version it began with.
+
+        A store without pinned reads cannot be asked for a version: what it opened is compared with it instead.
+        """
+        asked = version if self.inner.capabilities.pinned_reads else NO_VERSION
         reader = attempt(
-            lambda: self.inner.read(key, byte_range, version=version),
+            lambda: self.inner.read(key, byte_range, version=asked),
             operation="read",
             place=self._place(key),
         )
+        if version not in (asked, reader.info.version):
+            reader.close()
+            raise PreconditionError(
+                "the object was replaced since it was observed",
+                operation="read",
+                where=self.url,
+                key=key,
+                hint="list again",
+            )
         return _ResumingReader(self.inner, key, byte_range, reader)
 
     def put(

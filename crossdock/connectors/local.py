@@ -79,6 +79,7 @@ class LocalOptions:
     missing_root_is_empty: bool = option(
         "A root that does not exist counts as empty, as a sink's may: the first write makes it.",
         default=False,
+        aliases=("mkdir",),  # object_store's
     )
 
 

@@ -1,4 +1,4 @@
-"""The obstore engine, shared by the S3 and GCS connectors: payload in and out through Rust, without the GIL.
+"""The obstore engine, shared by the S3, GCS and Azure connectors: payload in and out through Rust, without the GIL.
 
 obstore bends some keys silently (``dir/`` is read as ``dir``), so a store asks ``addressable`` first and takes its
 SDK's route for the others. Calls are synchronous and made from threads; obstore's own retries are off, because only
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import obstore
-from obstore.store import GCSStore, S3Store
+from obstore.store import AzureStore, GCSStore, S3Store
 
 from crossdock.connectors.native_errors import EngineRefusedError, translated
 from crossdock.errors import ConnectionLostError, UnexpectedError
@@ -47,7 +47,7 @@ __all__ = [
     "unquoted",
 ]
 
-NativeStore: TypeAlias = S3Store | GCSStore
+NativeStore: TypeAlias = S3Store | GCSStore | AzureStore
 Pin: TypeAlias = Literal["etag", "generation"]
 
 CHUNK_SIZE = 4 * MIB

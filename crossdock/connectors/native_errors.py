@@ -69,7 +69,8 @@ def _ours(error: Exception, **place: Any) -> CrossdockError:
     head, _, debug = str(error).partition("\n\nDebug source:")
     answered = _STATUS.search(head)
     if answered is not None:
-        if isinstance(error, vendor.AlreadyExistsError):  # create mode: 409 and 412 alike
+        # In create mode 409 and 412 alike; of anything else obstore says it of any 409.
+        if isinstance(error, vendor.AlreadyExistsError) and place["operation"] == "put":
             return PreconditionError("there is an object already", **place)
         return error_of(int(answered[1]), answered[2], **place)
     kind, hint = _by_class(error)

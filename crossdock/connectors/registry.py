@@ -9,19 +9,32 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from crossdock.connectors.chains import is_chain, place_of
 from crossdock.connectors.layers import layered
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.errors import ConfigError, MissingExtraError
 from crossdock.options import parse_options
 from crossdock.ports import ObjectStore
 
-__all__ = ["CONNECTORS", "Connector", "connector_for", "open_store", "split_transfer_options", "split_url"]
+__all__ = [
+    "CONNECTORS",
+    "Connector",
+    "connector_for",
+    "connectors",
+    "key_last",
+    "open_store",
+    "split_transfer_options",
+    "split_url",
+]
+
+_BRIDGE = "crossdock.connectors.fsspec_bridge."
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +42,8 @@ class Connector:
     """One system: where its code is and how its URLs read.
 
     ``store`` is called as ``store(bucket, options)`` and returns an ``ObjectStore``; ``options`` is its option class.
+    ``splits`` says what of a URL is the bucket: its first segment (``bucket``), scheme and host (``origin``), or all
+    but the last segment (``directory``). ``sink_defaults`` are options that a sink has unless told otherwise.
     """
 
     name: str
@@ -38,6 +53,9 @@ class Connector:
     options: str
     extra: str | None = None
     summary: str = ""
+    splits: Literal["bucket", "origin", "directory"] = "bucket"
+    is_sink: bool = True
+    sink_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def load(self) -> tuple[Any, type[Any]]:
         """The store class and the option class.
@@ -58,6 +76,35 @@ class Connector:
             ) from error
         return getattr(module, self.store), getattr(module, self.options)
 
+    def demand_sink(self) -> None:
+        """Refuse to be a sink, where more can be said about it than that the store is a source only."""
+
+    @property
+    def need(self) -> str:
+        """The command that installs what is needed besides crossdock itself; empty for nothing."""
+        return f"pip install 'crossdock[{self.extra}]'" if self.extra else ""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether everything of the extra is there, told by the installed packages' names: nothing is imported."""
+        if self.extra is None:
+            return True
+        wanted = [
+            found[1]
+            for text in metadata.requires("crossdock") or []
+            if (found := re.fullmatch(rf"([\w.-]+).*extra == ['\"]{re.escape(self.extra)}['\"].*", text))
+        ]
+        return all(any(metadata.distributions(name=name)) for name in wanted)
+
+    @property
+    def example(self) -> str:
+        """A root that the store takes, of a place that need not exist: building a store opens nothing."""
+        if self.name == "local":
+            return "/"
+        return {"bucket": "bucket", "origin": f"{self.schemes[0]}://host", "directory": "host/directory"}[
+            self.splits
+        ]
+
 
 CONNECTORS = (
     Connector(
@@ -77,12 +124,21 @@ CONNECTORS = (
         summary="Google Cloud Storage",
     ),
     Connector(
+        name="azure",
+        schemes=("az", "azure", "abfs", "abfss"),
+        module="crossdock.connectors.azure",
+        store="AzureStore",
+        options="AzureOptions",
+        summary="Azure Blob Storage and ADLS Gen2",
+    ),
+    Connector(
         name="local",
         schemes=("file", "local"),
         module="crossdock.connectors.local",
         store="LocalStore",
         options="LocalOptions",
         summary="A directory of this machine",
+        sink_defaults={"missing_root_is_empty": True},  # it may still be made
     ),
     Connector(
         name="memory",
@@ -91,6 +147,27 @@ CONNECTORS = (
         store="MemoryStore",
         options="MemoryOptions",
         summary="A dict of this process, for tests",
+    ),
+    Connector(
+        name="http",
+        schemes=("https", "http"),
+        module="crossdock.connectors.http",
+        store="HTTPStore",
+        options="HTTPOptions",
+        summary="Any web server, to read from",
+        splits="origin",
+        is_sink=False,
+    ),
+    Connector(
+        name="sftp",
+        schemes=("sftp", "ssh"),
+        module="crossdock.connectors.sftp",
+        store="SFTPStore",
+        options="SFTPOptions",
+        extra="sftp",
+        summary="A directory of an SSH server",
+        splits="directory",
+        sink_defaults={"missing_root_is_empty": True},  # it may still be made
     ),
 )
 
@@ -104,15 +181,33 @@ def _by_scheme() -> dict[str, Connector]:
     return rows
 
 
+def _fsspec() -> Any:
+    """What makes rows of fsspec's protocols, imported when a scheme is nobody else's: like every connector, by name."""
+    return importlib.import_module(f"{_BRIDGE}connector")
+
+
+def connectors() -> list[Connector]:
+    """Every row of ours and of other packages' entry points, and one for each further protocol of fsspec.
+
+    Imports fsspec's registry and the modules that entry points name, and no SDK of ours or of fsspec's filesystems.
+    """
+    rows = _by_scheme()
+    ours = {row.name: row for row in rows.values()}
+    return [*ours.values(), *_fsspec().every_connector(frozenset(rows))]
+
+
 def connector_for(scheme: str) -> Connector:
-    """The row of a scheme.
+    """The row of a scheme: ours, another package's, or fsspec's.
 
     Raises:
         ConfigError: Nobody opens such URLs; the nearest scheme is named.
     """
     rows = _by_scheme()
     if scheme not in rows:
-        near = difflib.get_close_matches(scheme, rows, n=1)
+        found: Connector | None = _fsspec().connector_of(scheme)
+        if found is not None:
+            return found
+        near = difflib.get_close_matches(scheme, {*rows, *_fsspec().every_protocol()}, n=1)
         hint = f"did you mean {near[0]}://?" if near else f"known schemes: {', '.join(sorted(rows))}"
         raise ConfigError(f"no connector opens {scheme}:// URLs", operation="open", hint=hint)
     return rows[scheme]
@@ -127,7 +222,10 @@ def split_url(url: str) -> tuple[Connector, str, str]:
     scheme, sep, rest = url.partition("://")
     if not sep:
         scheme, rest = "file", url
-    row = connector_for(scheme.lower())
+    row = _chained(url) or connector_for(scheme.lower())
+    if row.module.startswith(_BRIDGE):
+        place = place_of(url)
+        return row, place.root, place.key
     if row.name == "local":
         directory, key = _split_path(rest)
         return row, directory, key
@@ -136,7 +234,36 @@ def split_url(url: str) -> tuple[Connector, str, str]:
         raise ConfigError(
             "the URL names no bucket", operation="open", where=url, hint=f"write {scheme}://bucket/prefix/"
         )
+    if row.splits == "origin":
+        return row, f"{scheme.lower()}://{bucket}", key
+    if row.splits == "directory":
+        directory, _, last = key.rpartition("/")
+        return row, f"{bucket}/{directory}", last
     return row, bucket, key
+
+
+def _chained(url: str) -> Connector | None:
+    """The row of a chain such as ``zip://inner::s3://bucket/a.zip``; ``None`` for any other URL."""
+    if not is_chain(url):
+        return None
+    root = place_of(url).root
+    row: Connector | None = _fsspec().connector_of(root)
+    if row is None:
+        raise ConfigError(
+            "fsspec does not know every link of this chain",
+            operation="open",
+            where=root,
+            hint="see `crossdock connectors`",
+        )
+    return row
+
+
+def key_last(url: str) -> str:
+    """The same URL with its key at the end, where a chain has it at the beginning."""
+    if not is_chain(url):
+        return url
+    place = place_of(url)
+    return f"{place.root}/{place.key}"
 
 
 def _split_path(path: str) -> tuple[str, str]:
@@ -149,8 +276,13 @@ def _split_path(path: str) -> tuple[str, str]:
     return str(full.absolute().parent), full.name
 
 
-def open_store(url: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
+def open_store(url: str, options: Mapping[str, Any], *, to_write: bool = False) -> tuple[ObjectStore, str]:
     """The store behind a URL, with its layers, and the key or prefix the URL names. Opens no connection.
+
+    Args:
+        url: The URL.
+        options: The connector's.
+        to_write: It is a sink: the row's ``sink_defaults`` count where nothing else is said.
 
     Raises:
         ConfigError: The URL or an option is wrong.
@@ -158,7 +290,10 @@ def open_store(url: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
     """
     row, bucket, key = split_url(url)
     store_class, options_class = row.load()
-    return layered(store_class(bucket, parse_options(options_class, options, where=url))), key
+    given = {**row.sink_defaults, **options} if to_write else options
+    if to_write:
+        row.demand_sink()
+    return layered(store_class(bucket, parse_options(options_class, given, where=url))), key
 
 
 def split_transfer_options(options: Mapping[str, Any]) -> tuple[TransferOptions, dict[str, Any]]:
@@ -171,6 +306,4 @@ def split_transfer_options(options: Mapping[str, Any]) -> tuple[TransferOptions,
     mine = {name: value for name, value in options.items() if name in names}
     rest = {name: value for name, value in options.items() if name not in names}
     transfer = parse_options(TransferOptions, mine)
-    if transfer.verify.lower() not in ("auto", "v0", "v1", "v2", "v3"):
-        raise ConfigError(f"verify is auto, v0, v1, v2 or v3, not {transfer.verify!r}", operation="open")
     return transfer, rest

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crossdock.errors import UnsupportedError
+from crossdock.errors import ConfigError, UnsupportedError
 from crossdock.model import MIB, Verification
 from crossdock.options import format_size, option
 from crossdock.ports import Capabilities
@@ -16,6 +17,8 @@ from crossdock.ports import Capabilities
 __all__ = ["Method", "TransferOptions", "choose_method", "choose_part_size"]
 
 STANDARD_PART_SIZE = 8 * MIB
+LEVELS = tuple(level.name.lower() for level in Verification)
+_LEAST_IN_FLIGHT = 4  # parts of a size taken over from the source that must fit into the budget at a time
 
 
 class Method(enum.Enum):
@@ -49,15 +52,44 @@ class TransferOptions:
         aliases=("max_in_flight",),
     )
     verify: str = option(
-        "Level of verification asked for: auto (the highest that costs no request), v0, v1, v2 or v3 (read back).",
+        "Level of verification to go for: auto (the highest that costs no request, or at most two for an object that moves "
+        "in parts), v0 or v1 (nothing only to prove the source), v2 (ask the source whatever it takes), v3 (read back).",
         default="auto",
         env=("CROSSDOCK_VERIFY",),
     )
+    require: str = option(
+        "Level of verification below which a copy is a failure: v0, v1, v2 or v3. It goes for that level, too.",
+        default="v0",
+        env=("CROSSDOCK_REQUIRE",),
+    )
+    strict: bool = option(
+        "Refuse endpoints and objects that would get a weaker form of the promise: no conditional writes, reads that "
+        "cannot be pinned to a version, no digest checked at the destination.",
+        default=False,
+        env=("CROSSDOCK_STRICT",),
+    )
+
+    def __post_init__(self) -> None:
+        for name, known in (("verify", ("auto", *LEVELS)), ("require", LEVELS)):
+            given = getattr(self, name)
+            if str(given).lower() not in known:
+                raise ConfigError(
+                    f"{name} is {', '.join(known[:-1])} or {known[-1]}, not {given!r}", operation="open"
+                )
+            object.__setattr__(self, name, str(given).lower())
+
+    @property
+    def required(self) -> Verification:
+        """The level below which a copy is a failure."""
+        return Verification[self.require.upper()]
 
     @property
     def wanted(self) -> Verification | None:
-        """The level asked for, or ``None`` for whatever is free."""
-        return None if self.verify == "auto" else Verification[self.verify.upper()]
+        """The level to go for, or ``None`` for whatever is free; what is required is wanted."""
+        asked = None if self.verify == "auto" else Verification[self.verify.upper()]
+        if self.required > Verification.V1 and (asked is None or asked < self.required):
+            return self.required
+        return asked
 
 
 def choose_method(
@@ -90,15 +122,29 @@ def choose_method(
         raise UnsupportedError(
             "the destination takes neither parts nor an object of this size", operation="put"
         )
-    return Method.PARTS if size is not None and ranged else Method.STREAM
+    return Method.PARTS if size is not None and ranged and not sink.ordered_parts else Method.STREAM
 
 
-def choose_part_size(size: int | None, preferred: int, sink: Capabilities) -> int:
+def choose_part_size(
+    size: int | None,
+    preferred: int,
+    sink: Capabilities,
+    *,
+    source_parts: Sequence[int] = (),
+    budget_bytes: int = 0,
+) -> int:
     """The size of every part but the last, in bytes, so that no upload passes the destination's count of parts.
 
     Grows in whole MiB with the object. Without a known size it is the preferred one; the stream then grows nothing and
     ends loudly at ``part_size * max_parts`` bytes.
+
+    A source that was uploaded in equal parts is sent in the same ones if the destination takes them and four fit into
+    ``budget_bytes``: so their digests are computed in parallel, and a copy on S3 has the source's ETag.
     """
+    if len(source_parts) > 1 and len({*source_parts[:-1]}) == 1 and source_parts[-1] <= source_parts[0]:
+        theirs, bound = source_parts[0], min(sink.max_part_size, budget_bytes // _LEAST_IN_FLIGHT)
+        if sink.min_part_size <= theirs <= bound and len(source_parts) <= sink.max_parts:
+            return theirs
     part_size = min(max(preferred, sink.min_part_size), sink.max_part_size)
     if size is not None and size > part_size * sink.max_parts:
         exact = -(-size // sink.max_parts)

@@ -7,7 +7,6 @@ from typing import Any
 
 from crossdock.combine import CombinedTask, param
 from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.connectors.registry import split_transfer_options
 from crossdock.errors import ConfigError, CrossdockError, TaskFailed
 from crossdock.events import Observer, ignore, listening
 from crossdock.flows.endpoints import open_sink, open_source
@@ -22,6 +21,8 @@ def copy(
     *,
     overwrite: bool = True,
     verify: str | None = None,
+    require: str | None = None,
+    strict: bool | None = None,
     source_options: Mapping[str, Any] | None = None,
     sink_options: Mapping[str, Any] | None = None,
     observer: Observer = ignore,
@@ -35,13 +36,18 @@ def copy(
         source: The object's URL, its key byte for byte: no wildcards.
         sink: The new object's URL; one that ends in ``/``, or names only a bucket, keeps the last segment of the key.
         overwrite: Whether an object that is there is replaced.
-        verify: ``v0`` to ``v3``; ``None`` is the highest level that costs no extra request.
+        verify: ``v0`` to ``v3``, the level of verification to go for; by default the highest that costs no extra request,
+            or two at most for an object that moves in parts.
+        require: ``v0`` to ``v3``: less is an error, before anything is written if it can be known by then.
+        strict: Refuse ends and objects that would get a weaker form of the promise.
         source_options: Options of the source's connector.
         sink_options: Options of the sink's connector and of ``TransferOptions``.
         observer: Hears of bytes moved and of retries.
 
     Raises:
         NotFoundError: There is no such object.
+        UnprovenError: Less than ``require`` can be proven, or was.
+        StrictError: ``strict``, and an end is weaker than the promise.
         PreconditionError: The destination exists and ``overwrite`` is false, or changed meanwhile.
         CrossdockError: The copy failed.
 
@@ -52,10 +58,7 @@ def copy(
         'b/a.txt'
     """
     from_ = open_source(source, source_options or {})
-    to = open_sink(sink, sink_options or {})
-    if verify is not None:
-        split_transfer_options({"verify": verify})
-        to = to.verifying(verify)
+    to = open_sink(sink, sink_options or {}).verifying(verify, require=require, strict=strict)
     last = from_.prefix.rpartition("/")[2]
     if not last:
         raise ConfigError(

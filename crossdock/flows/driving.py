@@ -220,8 +220,9 @@ class _Loop:
             yield shard
 
     def _run(self) -> None:
-        results = self._runner.run(self._transfer, self._numbered(), name="transfer")
+        results: Iterator[tuple[int, ShardEnd | BaseException]] = iter(())
         try:
+            results = self._runner.run(self._transfer, self._numbered(), name="transfer")
             for index, result in results:
                 shard = self._submitted.pop(index)
                 self._ended.put((shard, result) if isinstance(result, BaseException) else result)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.connectors.registry import open_store, split_transfer_options, split_url
+from crossdock.connectors.registry import key_last, open_store, split_transfer_options, split_url
 from crossdock.errors import ConfigError, NotFoundError
 from crossdock.events import Note, Observer
 from crossdock.flows.filters import WILDCARDS, split_wildcards
@@ -48,6 +48,8 @@ def open_ends(
     sink_options: Mapping[str, Any] | None = None,
     glob: bool = True,
     verify: str | None = None,
+    require: str | None = None,
+    strict: bool | None = None,
 ) -> Ends:
     """Both ends, from URLs or tasks. Opens no connection.
 
@@ -58,6 +60,8 @@ def open_ends(
         sink_options: Options for a sink given as URL, also those of ``TransferOptions``.
         glob: Whether wildcards mean anything in the source's URL.
         verify: Level of verification; ``None`` leaves the sink's own.
+        require: Level below which a copy is a failure; likewise.
+        strict: Whether weaker forms of the promise are refused; likewise.
 
     Raises:
         ConfigError: A URL or an option is wrong, or options are given for a task that is open already.
@@ -77,9 +81,7 @@ def open_ends(
         raise ConfigError("sink_options go with a URL; this sink is a task already", operation="open")
     else:
         sink_kept = _options_of(sink.store)
-    if verify is not None:
-        split_transfer_options({"verify": verify})  # refuses a level that does not exist
-        sink = sink.verifying(verify)
+    sink = sink.verifying(verify, require=require, strict=strict)
     return Ends(source=source, sink=sink, include=include, source_kept=source_kept, sink_kept=sink_kept)
 
 
@@ -92,23 +94,22 @@ def open_source(url: str, options: Mapping[str, Any]) -> ObjectSource:
 def open_sink(url: str, options: Mapping[str, Any]) -> ObjectSink:
     """A sink by URL, its key or prefix as written; a local directory may still be made."""
     transfer, rest = split_transfer_options(options)
-    store, prefix = _open_sink_store(url, rest)
+    store, prefix = open_store(url, rest, to_write=True)
     return ObjectSink(store, prefix, transfer=transfer)
-
-
-def _open_sink_store(url: str, options: Mapping[str, Any]) -> tuple[ObjectStore, str]:
-    made_later = {"missing_root_is_empty": True} if split_url(url)[0].name == "local" else {}
-    return open_store(url, made_later | dict(options))
 
 
 def _open_with_wildcards(
     url: str, options: Mapping[str, Any], *, glob: bool
 ) -> tuple[ObjectSource, tuple[str, ...]]:
+    url = key_last(url)
     scheme, sep, rest = url.partition("://")
     path = rest if sep else url
     local = split_url(url)[0].name == "local"
     if not glob or WILDCARDS.isdisjoint(path) or (local and os.path.lexists(path)):
         return open_source(url, options), ()
+    literal = open_source(url, options)
+    if not literal.store.capabilities.lists:  # a ? begins a query there
+        return literal, ()
     bucket, slash, key = ("", "", path) if local else path.partition("/")
     if not WILDCARDS.isdisjoint(bucket):
         raise ConfigError("a bucket's name has no wildcards", operation="open", where=url)
@@ -134,6 +135,8 @@ def settled(ends: Ends, observer: Observer) -> Ends:
         found = _object(source.store, key)
         if found is not None:
             return _one(ends, found, observer)
+        if not source.store.capabilities.lists:
+            raise NotFoundError("there is no such object", operation="stat", where=source.store.url, key=key)
         source = ObjectSource(source.store, f"{key}/")
     if sink.prefix and not sink.prefix.endswith("/"):
         sink = _moved(sink, f"{sink.prefix}/")
@@ -149,7 +152,7 @@ def _place(store: ObjectStore) -> tuple[str, str]:
 
 def _one(ends: Ends, found: ObjectInfo, observer: Observer) -> Ends:
     store, key = ends.source.store, found.key
-    if any(page for page in store.list(f"{key}/")):
+    if store.capabilities.lists and any(page for page in store.list(f"{key}/")):
         observer(
             Note(
                 text=f"{store.url}/{key} is an object and a prefix: the object is taken; write {key}/ for the other"
@@ -224,7 +227,7 @@ def rebuilt(
     again, rest = split_transfer_options(sink_options or {})
     kept, _ = split_transfer_options(to["transfer"])
     transfer = dataclasses.replace(kept, **public_options(again))
-    sink_store, _ = _open_sink_store(sink_url, _over(sink_url, to["options"], rest))
+    sink_store, _ = open_store(sink_url, _over(sink_url, to["options"], rest), to_write=True)
     return ObjectSource(store, from_["prefix"]), ObjectSink(sink_store, to["prefix"], transfer=transfer)
 
 

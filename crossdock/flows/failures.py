@@ -12,12 +12,16 @@ VANISHED = "vanished"
 SOURCE_CHANGED = "source changed"
 DESTINATION_CHANGED = "destination changed"
 REFUSED = "refused"
+WEAKER = "weaker"
+UNPROVEN = "unproven"
 
 # First match wins, so a class stands before its bases.
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.CredentialsError, "credentials"),
     (errors.DeniedError, "denied"),
+    (errors.StrictError, WEAKER),
     (errors.UnsupportedError, REFUSED),
+    (errors.UnprovenError, UNPROVEN),
     (errors.PreconditionError, DESTINATION_CHANGED),
     (errors.ExistsError, DESTINATION_CHANGED),
     (errors.NotFoundError, "not found"),
@@ -34,6 +38,8 @@ _HINTS = {
     SOURCE_CHANGED: "these were replaced at the source after they were listed; run the same command again",
     DESTINATION_CHANGED: "somebody else wrote these destination keys meanwhile; look, then run the same command again",
     REFUSED: "the destination cannot hold these keys or sizes; exclude them, or choose another destination",
+    WEAKER: "these would get a weaker form of the promise; leave out strict, or exclude them",
+    UNPROVEN: "less was proven of these than was required; go for more (--verify v3), or require less, in a new run",
     "credentials": "give working credentials, then resume",
     "denied": "grant the permission named, then resume",
     "not found": "the destination bucket, or an upload in it, is gone; check it, then resume",

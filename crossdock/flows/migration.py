@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from crossdock.combine import LocalRunner
+from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError
 from crossdock.events import Observer, ignore
 from crossdock.flows.driving import Drive
 from crossdock.flows.endpoints import open_ends, rebuilt
 from crossdock.flows.ownership import Owner
-from crossdock.flows.preparing import asked_of, checked, create, is_there, question_of
+from crossdock.flows.preparing import (
+    asked_of,
+    checked,
+    create,
+    demand_strength,
+    is_there,
+    question_of,
+)
 from crossdock.flows.preview import Plan
 from crossdock.flows.report import Report, build_report
 from crossdock.flows.run_directory import RunDirectory, default_runs_url, new_run_id, open_run, run_files
+from crossdock.flows.telling import Telling
+from crossdock.notifications.notifier import Notifier
 from crossdock.ports import Runner
 
 __all__ = ["DEFAULT_CONCURRENCY", "migrate", "plan", "resume"]
@@ -32,6 +42,7 @@ def plan(
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     overwrite: str = "if-different",
+    strict: bool | None = None,
     source_options: Mapping[str, Any] | None = None,
     sink_options: Mapping[str, Any] | None = None,
     glob: bool = True,
@@ -51,7 +62,9 @@ def plan(
         >>> [row.action.value for row in xd.plan("memory://plan-from/", "memory://plan-to/")]
         ['copy']
     """
-    ends = open_ends(source, sink, source_options=source_options, sink_options=sink_options, glob=glob)
+    ends = open_ends(
+        source, sink, source_options=source_options, sink_options=sink_options, glob=glob, strict=strict
+    )
     question = question_of(ends, include, exclude, overwrite)
     return Plan(checked(ends, observer), question, observer)
 
@@ -64,6 +77,8 @@ def migrate(
     exclude: Iterable[str] = (),
     overwrite: str = "if-different",
     verify: str | None = None,
+    require: str | None = None,
+    strict: bool | None = None,
     concurrency: int | None = None,
     runner: Runner | None = None,
     run_dir: str | None = None,
@@ -72,6 +87,10 @@ def migrate(
     sink_options: Mapping[str, Any] | None = None,
     run_options: Mapping[str, Any] | None = None,
     glob: bool = True,
+    notify: Notifier | Sequence[Notifier] = (),
+    on_success: RunHook | Sequence[RunHook] = (),
+    on_failure: RunHook | Sequence[RunHook] = (),
+    on_completion: RunHook | Sequence[RunHook] = (),
     observer: Observer = ignore,
 ) -> Report:
     """Copy everything below one place to another, prove each object, and leave a record that can be resumed.
@@ -86,7 +105,11 @@ def migrate(
         include: Globs; if given, only keys that match one. They match the whole key below the source's prefix.
         exclude: Globs; keys that match one are left out, whatever ``include`` says.
         overwrite: ``if-different`` (digests, else size and time), ``always``, ``never``.
-        verify: ``v0`` to ``v3``; ``None`` is the highest level that costs no extra request.
+        verify: ``v0`` to ``v3``, the level of verification to go for; by default the highest that costs no extra request,
+            or two at most for an object that moves in parts.
+        require: ``v0`` to ``v3``: a copy that proves less is a failure, and nothing is written if it can be known by then.
+        strict: Refuse ends that are weaker than the promise (no conditional writes, reads that cannot be pinned, no digest
+            checked) before anything moves, and objects like that one by one.
         concurrency: Objects at a time in each process; 32 by default.
         runner: Where shards run; threads of this process by default.
         run_dir: URL of this run's directory; by default one below the user's state directory. A run there that did not
@@ -96,14 +119,22 @@ def migrate(
         sink_options: Options for a sink given as URL, also those of ``TransferOptions``.
         run_options: Options for the store of ``run_dir``.
         glob: Whether wildcards mean anything in the source's URL.
+        notify: Who is told of the run's end, such as ``xd.slack("env:SLACK_WEBHOOK", on="failure")``. Their references
+            are resolved before anything else; a delivery that fails is logged and counted, and changes nothing.
+        on_success: Called with the ``RunEnded`` when everything is done; one function or several. One that raises is
+            logged and changes nothing. None of this happens after a dry run.
+        on_failure: The same, after every other end: failed, interrupted, refused before it began.
+        on_completion: The same, after every end.
         observer: Hears of events, from several threads.
 
     Returns:
         The report; ``report.raise_for_failures()`` if failures shall raise.
 
     Raises:
+        ConfigError: An argument is wrong, or a reference of ``notify`` gives nothing that can be used.
         NotFoundError: A bucket is missing, or nothing matches.
         DeniedError: Credentials are missing or not allowed to.
+        StrictError: ``strict``, and an end is weaker than the promise; nothing was moved.
         LedgerError: Another driver owns the run, or its directory cannot be used.
         CrossdockError: A listing failed: that is always fatal, and nothing was moved.
         KeyboardInterrupt: Stopped by the user; the state is saved.
@@ -117,26 +148,39 @@ def migrate(
         >>> report.counts.copied, report.exit_code
         (1, 0)
     """
-    concurrency = _concurrency(concurrency)
-    ends = open_ends(
-        source, sink, source_options=source_options, sink_options=sink_options, glob=glob, verify=verify
+    hooks = run_hooks_of(
+        on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
     )
-    question = question_of(ends, include, exclude, overwrite)
-    ends = checked(ends, observer)
-    if dry_run:
-        planned = Plan(ends, question, observer)
-        try:
-            return planned.report()
-        finally:
-            planned.close()
-    run_id = new_run_id()
-    directory = RunDirectory(run_files(run_dir or f"{default_runs_url()}/{run_id}", run_options))
-    asked = asked_of(ends, question)
-    if run_dir is not None and is_there(directory, asked):
-        return _go_on(directory, ends.source, ends.sink, concurrency, runner, observer)
-    with Owner(directory.files) as owner:
-        create(directory, run_id, asked, ends, question, observer)
-        return _drive(directory, ends.source, ends.sink, owner, concurrency, runner, observer)
+    with Telling(RunHooks() if dry_run else hooks, "migrate", observer) as telling:
+        concurrency = _concurrency(concurrency)
+        ends = open_ends(
+            source,
+            sink,
+            source_options=source_options,
+            sink_options=sink_options,
+            glob=glob,
+            verify=verify,
+            require=require,
+            strict=strict,
+        )
+        telling.about(source=ends.source.url, sink=ends.sink.url)
+        question = question_of(ends, include, exclude, overwrite)
+        ends = checked(ends, observer)
+        if dry_run:
+            planned = Plan(ends, question, observer)
+            try:
+                return planned.report()
+            finally:
+                planned.close()
+        run_id = new_run_id()
+        directory = RunDirectory(run_files(run_dir or f"{default_runs_url()}/{run_id}", run_options))
+        asked = asked_of(ends, question)
+        if run_dir is not None and is_there(directory, asked):
+            return _go_on(directory, ends.source, ends.sink, concurrency, runner, observer, telling)
+        telling.about(run_id=run_id)
+        with Owner(directory.files) as owner:
+            create(directory, run_id, asked, ends, question, observer)
+            return _drive(directory, ends.source, ends.sink, owner, concurrency, runner, observer, telling)
 
 
 def resume(
@@ -149,6 +193,10 @@ def resume(
     source_options: Mapping[str, Any] | None = None,
     sink_options: Mapping[str, Any] | None = None,
     run_options: Mapping[str, Any] | None = None,
+    notify: Notifier | Sequence[Notifier] = (),
+    on_success: RunHook | Sequence[RunHook] = (),
+    on_failure: RunHook | Sequence[RunHook] = (),
+    on_completion: RunHook | Sequence[RunHook] = (),
     observer: Observer = ignore,
 ) -> Report:
     """Go on with a run: everything pending, and every failure that another attempt may mend. Nothing is listed again.
@@ -164,6 +212,10 @@ def resume(
         source_options: On top of the options the run kept: secrets are not kept.
         sink_options: Likewise.
         run_options: Options for the store of the run's directory.
+        notify: As ``migrate``: whom the run was to tell before is not asked again.
+        on_success: As ``migrate``.
+        on_failure: As ``migrate``.
+        on_completion: As ``migrate``.
         observer: As ``migrate``.
 
     Raises:
@@ -171,11 +223,18 @@ def resume(
         LedgerError: Another driver owns it, its directory is damaged, or its plan was never finished.
         KeyboardInterrupt: Stopped by the user; the state is saved.
     """
-    concurrency = _concurrency(concurrency)
-    directory = open_run(run, run_options)
-    kept = rebuilt(directory.read()["asked"], source_options, sink_options)
-    ends = (source or kept[0], sink or kept[1])
-    return _go_on(directory, *ends, concurrency, runner, observer)
+    hooks = run_hooks_of(
+        on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
+    )
+    with Telling(hooks, "resume", observer) as telling:
+        concurrency = _concurrency(concurrency)
+        directory = open_run(run, run_options)
+        document = directory.read()
+        telling.about(run_id=document["run_id"])
+        kept = rebuilt(document["asked"], source_options, sink_options)
+        from_, to = source or kept[0], sink or kept[1]
+        telling.about(source=from_.url, sink=to.url)
+        return _go_on(directory, from_, to, concurrency, runner, observer, telling)
 
 
 def _concurrency(given: int | None) -> int:
@@ -191,13 +250,15 @@ def _go_on(
     concurrency: int,
     runner: Runner | None,
     observer: Observer,
+    telling: Telling,
 ) -> Report:
     with Owner(directory.files) as owner:
         if directory.read()["state"] == "complete":
-            return build_report(directory)
+            return telling.ended(build_report(directory))
         source.store.check()
         sink.store.check()
-        return _drive(directory, source, sink, owner, concurrency, runner, observer)
+        demand_strength(source, sink)
+        return _drive(directory, source, sink, owner, concurrency, runner, observer, telling)
 
 
 def _drive(
@@ -208,6 +269,7 @@ def _drive(
     concurrency: int,
     runner: Runner | None,
     observer: Observer,
+    telling: Telling,
 ) -> Report:
     drive = Drive(
         directory=directory,
@@ -218,4 +280,4 @@ def _drive(
         observer=observer,
         concurrency=concurrency,
     )
-    return drive.run()
+    return telling.driven(directory, drive.run)

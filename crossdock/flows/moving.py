@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import CrossdockError, NotFoundError, PreconditionError, TaskFailed
 from crossdock.flows.failures import DESTINATION_CHANGED, SOURCE_CHANGED, VANISHED, failure_of
 from crossdock.flows.ledger import LedgerWriter
 from crossdock.flows.planning import Action, Row
-from crossdock.flows.recognise import as_observed, found_complete
+from crossdock.flows.recognise import as_observed, found_complete, unchanged
 from crossdock.flows.records import Record, RecordState
 from crossdock.flows.run_files import demand
 from crossdock.model import ABSENT, Condition, Receipt
 from crossdock.ports import ObjectStore
 
 __all__ = ["Mover"]
+
+T = TypeVar("T")
 
 _CLOCK_SKEW = timedelta(minutes=5)
 
@@ -76,15 +78,15 @@ class Mover:
 
     def _ended(self, row: Row) -> Record:
         if row.action is Action.COMPARE:
-            found = self._found(row)
-            if found is not None:
-                return self._record(row, RecordState.SKIPPED, evidence=found.evidence)
+            evidence = self._of_source(unchanged, row)
+            if evidence is not None:
+                return self._record(row, RecordState.SKIPPED, evidence=evidence)
         if self._is_repeat:
             self._clear_uploads(row)
-            unchanged = as_observed(self._sink, row)
-            if unchanged is False:
+            observed = as_observed(self._sink, row)
+            if observed is False:
                 return self._recognised(row, None)
-            found = self._found(row) if unchanged is None else None
+            found = self._of_source(found_complete, row) if observed is None else None
             if found is not None:
                 return self._record(row, RecordState.COPIED, receipt=found)
         try:
@@ -122,9 +124,10 @@ class Mover:
         except PreconditionError as error:
             raise _SourceError(SOURCE_CHANGED) from error
 
-    def _found(self, row: Row) -> Receipt | None:
+    def _of_source(self, look: Callable[[ObjectSource, ObjectSink, Row], T], row: Row) -> T:
+        """What ``look`` finds; that the source is not what was listed is no failure of the destination."""
         try:
-            return found_complete(self._source, self._sink, row)
+            return look(self._source, self._sink, row)
         except NotFoundError as error:
             raise _SourceError(VANISHED) from error
         except PreconditionError as error:
@@ -132,7 +135,7 @@ class Mover:
 
     def _recognised(self, row: Row, cause: CrossdockError | None) -> Record:
         """The destination is not as the plan saw it: perhaps because an attempt of ours wrote it."""
-        receipt = self._found(row)
+        receipt = self._of_source(found_complete, row)
         if receipt is not None:
             return self._record(row, RecordState.COPIED, receipt=receipt)
         error = cause or PreconditionError(

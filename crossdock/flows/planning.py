@@ -113,11 +113,20 @@ def _row(info: ObjectInfo, name: str, find: Callable[[str], ObjectInfo | None], 
     )
 
 
-def compare(source: ObjectInfo, existing: ObjectInfo | None, overwrite: str) -> tuple[Action, str]:
+def compare(
+    source: ObjectInfo, existing: ObjectInfo | None, overwrite: str, *, asked: bool = False
+) -> tuple[Action, str]:
     """Whether one object needs copying, and the evidence in words.
 
     Digests decide where both sides publish one in common. Otherwise equal sizes and a destination that is not older
-    count as the same; where the clocks' resolution leaves that open, the bytes are to be compared.
+    count as the same; where the clocks' resolution leaves that open, the bytes are to be compared. The same where all
+    that differs is an MD5 that a listing took from an ETag, because encryption makes ETags that only look like one.
+
+    Args:
+        source: The source object.
+        existing: What is at the destination.
+        overwrite: ``if-different``, ``always`` or ``never``.
+        asked: Both were asked for (``stat``), so that an MD5 is one.
     """
     if existing is None:
         return Action.COPY, "absent"
@@ -131,6 +140,8 @@ def compare(source: ObjectInfo, existing: ObjectInfo | None, overwrite: str) -> 
     if verdict is True:
         return Action.SKIP, f"same {digest}"
     if verdict is False:
+        if not asked and digest == "md5" and _rests_on_an_etag(source, existing):
+            return Action.COMPARE, "md5 differs, if the ETag is one"
         return Action.COPY, f"{digest} differs"
     if source.size is None or existing.size is None:
         return Action.COPY, "size unknown"
@@ -151,6 +162,14 @@ def same_bytes(one: Digests, other: Digests) -> tuple[bool | None, str]:
         if mine[name] == theirs[name]:
             return True, name
     return None, ""
+
+
+def _rests_on_an_etag(source: ObjectInfo, existing: ObjectInfo) -> bool:
+    """Whether nothing but MD5s differ, and one of them is no more than the ETag."""
+    if source.digests.common(existing.digests) != ("md5",):
+        return False
+    md5s = ((info.digests.md5 or b"").hex() == info.version.etag for info in (source, existing))
+    return any(md5s)
 
 
 def _by_time(source: datetime | None, existing: datetime | None) -> tuple[Action, str]:

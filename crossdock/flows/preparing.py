@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crossdock.connectors.evidence import demand_strict, weaknesses
+from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError, LedgerError, NotFoundError
 from crossdock.events import Listed, Observer
 from crossdock.flows.endpoints import Ends, describe, settled
@@ -23,7 +25,16 @@ from crossdock.flows.run_files import RunFiles
 from crossdock.flows.shards import choose_shard_size, cut_shards
 from crossdock.model import ObjectInfo
 
-__all__ = ["Question", "asked_of", "checked", "create", "is_there", "question_of", "write_plan"]
+__all__ = [
+    "Question",
+    "asked_of",
+    "checked",
+    "create",
+    "demand_strength",
+    "is_there",
+    "question_of",
+    "write_plan",
+]
 
 _ASSUMED_WORKERS = 16  # a cluster's size is not known before it starts, and may change
 
@@ -59,10 +70,26 @@ def _texts(globs: Iterable[str]) -> tuple[str, ...]:
 
 
 def checked(ends: Ends, observer: Observer) -> Ends:
-    """Both ends answer, and which kind of source it is. A wrong URL or missing credentials show here, in seconds."""
+    """Both ends answer, and which kind of source it is. A wrong URL or missing credentials show here, in seconds.
+
+    Raises:
+        StrictError: An end is weaker than the promise, and that was to be refused.
+    """
     ends.source.store.check()
     ends.sink.store.check()
-    return settled(ends, observer)
+    found = settled(ends, observer)
+    demand_strength(found.source, found.sink)
+    return found
+
+
+def demand_strength(source: ObjectSource, sink: ObjectSink) -> None:
+    """With ``strict``, refuse ends of which every object would get a weaker form of the promise; no request.
+
+    Raises:
+        StrictError: They are weaker.
+    """
+    weaker = weaknesses(source.store.capabilities, None, sink.store.capabilities)
+    demand_strict(weaker, sink.transfer, place=sink.url)
 
 
 def asked_of(ends: Ends, question: Question) -> dict[str, Any]:

@@ -7,15 +7,18 @@ and where two listings could not tell. Existence and size are never proof.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from crossdock.connectors.digests import Hasher
+from crossdock.connectors.evidence import read_back
 from crossdock.connectors.objects import ObjectSink, ObjectSource
+from crossdock.connectors.published import Published
 from crossdock.errors import NotFoundError
-from crossdock.flows.planning import Row, same_bytes
+from crossdock.flows.planning import Action, Row, compare, same_bytes
 from crossdock.model import Digests, ObjectInfo, Receipt, Verification, Version
 from crossdock.ports import ObjectStore
 
-__all__ = ["as_observed", "found_complete"]
+__all__ = ["as_observed", "found_complete", "unchanged"]
 
 FOUND = "found"  # the receipt's method: nothing was sent
 _HASHABLE = ("crc32c", "crc64nvme", "md5", "sha256")  # cheapest first
@@ -33,6 +36,27 @@ def as_observed(sink: ObjectSink, row: Row) -> bool | None:
         return None
     same_etag = row.observed.etag in (None, there.version.etag)
     return same_etag and row.observed.generation in (None, there.version.generation)
+
+
+def unchanged(source: ObjectSource, sink: ObjectSink, row: Row) -> str | None:
+    """Why a row that the listings could not decide needs no copy, in words; ``None`` if it does. Writes nothing.
+
+    Requests: a ``stat`` of each end; where these decide as little, those of ``found_complete``.
+
+    Raises:
+        NotFoundError: The source object is gone.
+        PreconditionError: It was replaced since it was listed.
+    """
+    try:
+        there = sink.store.stat(row.destination)
+    except NotFoundError:
+        return None
+    here = source.store.stat(row.source.key, version=row.source.version)
+    action, words = compare(here, there, "if-different", asked=True)
+    if action is Action.COMPARE:
+        found = found_complete(source, sink, row)
+        return found.evidence if found is not None else None
+    return words if action is Action.SKIP else None
 
 
 def found_complete(source: ObjectSource, sink: ObjectSink, row: Row) -> Receipt | None:
@@ -65,6 +89,16 @@ def found_complete(source: ObjectSource, sink: ObjectSink, row: Row) -> Receipt 
         words = f"{digest} of the bytes read"
     if not verdict:
         return None
+    level, evidence = Verification.V2, f"found complete: {words}, destination {digest}"
+    if sink.transfer.wanted is Verification.V3:
+        level, evidence = read_back(
+            Published(source=replace(row.source, digests=known), proof=digest),
+            evidence,
+            source=source.store,
+            sink=sink.store,
+            written=there,
+            computed=Digests(),
+        )
     return Receipt(
         source=f"{source.store.url}/{row.source.key}",
         destination=f"{sink.store.url}/{row.destination}",
@@ -73,8 +107,8 @@ def found_complete(source: ObjectSource, sink: ObjectSink, row: Row) -> Receipt 
         version=there.version,
         source_version=row.source.version,
         digests=known.merged(there.digests),
-        verification=Verification.V2,
-        evidence=f"found complete: {words}, destination {digest}",
+        verification=level,
+        evidence=evidence,
         method=FOUND,
         parts=0,
         duration_s=time.monotonic() - began,

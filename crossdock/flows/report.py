@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from crossdock.errors import LedgerError, Retry, TaskFailed
@@ -43,6 +44,7 @@ class Report:
     ``state`` is ``complete``, ``incomplete`` (something failed or is pending), ``interrupted``, ``running``, ``empty``
     or, for a dry run, ``planned``. ``levels`` counts copied objects by verification level, ``methods`` by how they were
     written (``found``: an earlier attempt had written them), ``metadata_lost`` objects by the field that was lost.
+    ``started`` is when the run was created; notifications are counted over all its ends.
     """
 
     run_id: str
@@ -60,6 +62,9 @@ class Report:
     metadata_lost_objects: int = 0
     failures: tuple[FailureGroup, ...] = ()
     excluded: int = 0
+    started: datetime | None = None
+    notifications_sent: int = 0
+    notifications_failed: int = 0
     directory: RunDirectory | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +152,8 @@ class Report:
             "metadata_lost_objects": self.metadata_lost_objects,
             "metadata_lost": dict(self.metadata_lost),
             "failures": [asdict(group) | {"keys": list(group.keys)} for group in self.failures],
+            "notifications_sent": self.notifications_sent,
+            "notifications_failed": self.notifications_failed,
         }
 
 
@@ -236,6 +243,7 @@ def build_report(directory: RunDirectory, *, state: str | None = None) -> Report
         copied_bytes=sums.copied_bytes,
     )
     asked = document["asked"]
+    notifications = document.get("notifications", {})
     return Report(
         run_id=document["run_id"],
         run_dir=directory.url,
@@ -252,5 +260,8 @@ def build_report(directory: RunDirectory, *, state: str | None = None) -> Report
         metadata_lost_objects=sums.lost_objects,
         failures=sums.failures,
         excluded=document.get("excluded", 0),
+        started=datetime.fromisoformat(document["created"]),
+        notifications_sent=notifications.get("sent", 0),
+        notifications_failed=notifications.get("failed", 0),
         directory=directory,
     )

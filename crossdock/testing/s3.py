@@ -13,6 +13,10 @@ service: our server carries it (keep-alive, faults, raw paths), each `EmbeddedS3
   multipart upload is completed;
 - **conditional writes are atomic**: everything but reads and parts runs under one lock; moto alone checks and writes in two steps.
 
+- **answers say what Amazon's say** (`crossdock.testing.s3_answers`): a checksum that was checked is echoed, GET and HEAD take
+  ``partNumber``, uploads are listed in pages with their true age, and an upload that ended is gone; a bucket may encrypt with
+  KMS, so that no ETag in it is an MD5.
+
 What moto cannot do, still: it verifies no signature (an unsigned read is refused, an unsigned write is not); without ``encoding-type=url`` a listing with control
 characters is no XML that a parser accepts (S3 has the same trouble); a completed multipart upload is held
 twice in memory, as object and as parts; a listing sorts all keys for every page.
@@ -26,30 +30,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from xml.sax.saxutils import escape
 
 from moto.s3.models import FakeDeleteMarker
 
 from crossdock.testing.admin import PREFIX, admin_route, run_process
 from crossdock.testing.rules import Faults
+from crossdock.testing.s3_answers import NO_PART, NO_UPLOAD, completed, list_uploads, prepare, select_part
 from crossdock.testing.s3_digests import DigestError, check_body, check_complete, check_xml
 from crossdock.testing.s3_moto import Home, call_moto
+from crossdock.testing.s3_words import injected_error, s3_error, s3_operation
 from crossdock.testing.server import LoopbackServer
 from crossdock.testing.wire import Request, Response, Route, decode_key
 
 _REGION = "us-east-1"
 _ACCOUNT = "123456789012"
+_KMS = "aws:kms"
+_OF_UPLOADS = frozenset({"part.put", "upload.complete", "upload.parts"})
 _UNLOCKED = frozenset({"object.get", "object.stat", "part.put"})
-_CODES = {
-    400: "InvalidRequest",
-    403: "AccessDenied",
-    404: "NoSuchKey",
-    409: "ConditionalRequestConflict",
-    412: "PreconditionFailed",
-    429: "SlowDown",
-    500: "InternalError",
-    503: "SlowDown",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +113,12 @@ class EmbeddedS3:
     ) -> None:
         self.stop()
 
-    def create_bucket(self, name: str) -> None:
-        """Create an empty bucket, not through HTTP."""
+    def create_bucket(self, name: str, *, kms: bool = False) -> None:
+        """Create an empty bucket, not through HTTP; with ``kms`` it encrypts with a key of KMS unless told otherwise."""
         with self._lock, self._home.entered():
-            self._home.backend.create_bucket(name, _REGION)
+            bucket = self._home.backend.create_bucket(name, _REGION)
+            if kms:
+                bucket.encryption = {"Rule": {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": _KMS}}}
 
     def bucket_names(self) -> list[str]:
         """Return the names of all buckets."""
@@ -156,15 +155,13 @@ class EmbeddedS3:
             bucket, key = decode_key(raw_bucket), decode_key(raw_key)
         except ValueError:
             return Route("unknown", lambda r: self.error(r, 400))
-        operation = _operation(request, bucket, key)
+        operation = s3_operation(request, bucket, key)
         return Route(operation, lambda r: self._run(r, operation, bucket, key), bucket, key)
 
     def error(self, request: Request, status: int) -> Response:
         """Make S3's error document for an injected status."""
         del request
-        return _error(
-            status, _CODES.get(status, "InternalError"), "Please reduce your request rate or try again."
-        )
+        return injected_error(status)
 
     def _run(self, request: Request, operation: str, bucket: str, key: str) -> Response:
         try:
@@ -172,13 +169,15 @@ class EmbeddedS3:
             if operation == "objects.delete":
                 check_xml(request)
             if operation in _UNLOCKED:
-                return self._call(request, bucket, key)
+                return self._call(request, operation, bucket, key)
             with self._lock:
                 if operation == "upload.complete":
+                    if self._has_ended(bucket, request.query.get("uploadId", "")):
+                        return s3_error(404, *NO_UPLOAD)
                     check_complete(request, lambda: self._parts(bucket, request.query.get("uploadId", "")))
-                return self._call(request, bucket, key)
+                return self._call(request, operation, bucket, key)
         except DigestError as error:
-            return _error(400, error.code, str(error))
+            return s3_error(400, error.code, str(error))
 
     def _parts(self, bucket: str, upload_id: str) -> dict[int, bytes]:
         """Read the parts of an open upload; nothing if moto will refuse the request anyway."""
@@ -186,66 +185,43 @@ class EmbeddedS3:
         upload = home.multiparts.get(upload_id) if home else None
         return {number: part.value for number, part in upload.parts.items()} if upload else {}
 
-    def _call(self, request: Request, bucket: str, key: str) -> Response:
+    def _call(self, request: Request, operation: str, bucket: str, key: str) -> Response:
         with self._home.entered():
+            home = self._home.backend.buckets.get(bucket)
+            if home is not None and operation == "upload.list":
+                return list_uploads(request, bucket, home.multiparts)
+            record = home.keys.get(key) if home is not None and _is_read(operation) else None
+            parts = None
+            if (
+                record is not None
+                and not isinstance(record, FakeDeleteMarker)
+                and "partNumber" in request.query
+            ):
+                parts = select_part(request, record)
+                if parts is None:
+                    return s3_error(416, *NO_PART)
+            prepare(request, operation, encryption=_KMS if home is not None and home.encryption else None)
             try:
                 status, headers, body = call_moto(request, bucket, key)
             except Exception as error:  # moto's bugs are answers of a broken server, not ends of ours
-                return _error(500, "InternalError", f"moto: {type(error).__name__}: {error}")
+                if operation in _OF_UPLOADS and self._has_ended(bucket, request.query.get("uploadId", "")):
+                    return s3_error(404, *NO_UPLOAD)
+                return s3_error(500, "InternalError", f"moto: {type(error).__name__}: {error}")
+            if status in (200, 206):
+                headers = completed(request, operation, headers, record, parts)
         lengths = [int(value) for name, value in headers if name.lower() == "content-length"]
         kept = [(n, v) for n, v in headers if n.lower() not in {"content-length", "connection", "date"}]
         declared = lengths[0] if lengths and request.method == "HEAD" else None
         return Response(status, kept, (body,) if body else (), declared)
 
-
-def _operation(request: Request, bucket: str, key: str) -> str:
-    """Name the operation, in the words both embedded servers use."""
-    query, method = request.query, request.method
-    if not bucket:
-        return "bucket.list"
-    if key:
-        if "uploadId" in query:
-            return {
-                "PUT": "part.put",
-                "POST": "upload.complete",
-                "GET": "upload.parts",
-                "DELETE": "upload.abort",
-            }.get(method, "unknown")
-        if "uploads" in query:
-            return "upload.begin"
-        if "tagging" in query or "acl" in query:
-            return "object.patch" if method in {"PUT", "DELETE"} else "object.stat"
-        if method == "PUT" and "x-amz-copy-source" in request.headers:
-            return "object.copy"
-        return {
-            "GET": "object.get",
-            "HEAD": "object.stat",
-            "PUT": "object.insert",
-            "POST": "object.insert",
-            "DELETE": "object.delete",
-        }.get(method, "unknown")
-    if method == "POST" and "delete" in query:
-        return "objects.delete"
-    if method == "GET" and not query.keys() & {
-        "location",
-        "versioning",
-        "policy",
-        "acl",
-        "tagging",
-        "uploads",
-    }:
-        return "object.list"
-    if method == "GET" and "uploads" in query:
-        return "upload.list"
-    return {"PUT": "bucket.insert", "DELETE": "bucket.delete"}.get(method, "bucket.get")
+    def _has_ended(self, bucket: str, upload_id: str) -> bool:
+        """Whether a bucket that is there has no such open upload: moto would complete it again, or stumble over it."""
+        home = self._home.backend.buckets.get(bucket)
+        return home is not None and upload_id not in home.multiparts
 
 
-def _error(status: int, code: str, message: str) -> Response:
-    body = (
-        f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{escape(message)}</Message>'
-        "<RequestId>crossdock</RequestId></Error>"
-    )
-    return Response.text(status, body, "application/xml")
+def _is_read(operation: str) -> bool:
+    return operation in {"object.get", "object.stat"}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from crossdock.cli.exit_codes import ExitCode, exit_code_of_error
         (errors.MissingExtraError("x"), 2),
         (errors.MapLengthMismatch("x"), 2),
         (errors.UnsupportedError("x"), 2),
+        (errors.StrictError("x"), 8),
+        (errors.UnprovenError("x"), 5),
         (errors.NotFoundError("x"), 3),
         (errors.DeniedError("x"), 4),
         (errors.CredentialsError("x"), 4),

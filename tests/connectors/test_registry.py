@@ -80,3 +80,27 @@ def test_every_row_leads_to_a_store_and_its_options(row):
 
     assert callable(store)
     assert options() == options()
+
+
+def test_a_sink_may_name_a_directory_that_is_not_there_yet(tmp_path):
+    """A source may not; and the sink can be told to mind, too."""
+    missing = f"{tmp_path}/missing/"
+
+    assert [*xd.sink(missing).store.list()] == []
+    assert [*xd.LocalSink(missing).store.list()] == []
+    for store in (xd.source(missing).store, xd.sink(missing, missing_root_is_empty=False).store):
+        with pytest.raises(xd.NotFoundError):
+            [*store.list()]
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "name", "value"),
+    [
+        ("s3://b/", {"aws_virtual_hosted_style_request": "true"}, "addressing_style", "virtual"),
+        ("s3://b/", {"virtual_hosted_style_request": False}, "addressing_style", "path"),
+        ("gs://b/", {"requests_timeout": 7}, "no_progress_timeout_s", 7.0),
+        ("/", {"mkdir": True}, "missing_root_is_empty", True),
+    ],
+)
+def test_words_of_fsspec_and_object_store_are_understood(url, given, name, value):
+    assert value == getattr(xd.source(url, **given).store.inner.options, name)

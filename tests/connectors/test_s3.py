@@ -38,16 +38,3 @@ class TestS3(StoreSuite):
 
     def missing_store(self, store):  # noqa: ARG002 - the suite says so
         return S3Store("missing", options_for(self.server.url))
-
-    # What the server of this test does and Amazon does not; to go when crossdock.testing.s3 does better.
-    @pytest.mark.xfail(strict=False, reason="moto lists uploads with raw control characters: no XML")
-    def test_hostile_keys_in_parts(self, store):
-        super().test_hostile_keys_in_parts(store)
-
-    @pytest.mark.xfail(strict=False, reason="moto answers 500 for a part of an aborted upload")
-    def test_an_aborted_upload_is_dead(self, parted):
-        super().test_an_aborted_upload_is_dead(parted)
-
-    @pytest.mark.xfail(strict=False, reason="moto completes an upload twice")
-    def test_a_completed_upload_is_gone(self, parted):
-        super().test_a_completed_upload_is_gone(parted)

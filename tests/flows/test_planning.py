@@ -20,9 +20,9 @@ KEYS = st.text(alphabet="a/b\u00e9\U0001f4a9z", min_size=1, max_size=6)
 BODIES = st.sampled_from([b"", b"1", b"2", b"22"])
 
 
-def info(key="k", size=3, modified=NOON, **digests):
+def info(key="k", size=3, modified=NOON, etag="e", **digests):
     return ObjectInfo(
-        key=key, size=size, modified=modified, digests=Digests(**digests), version=Version(etag="e")
+        key=key, size=size, modified=modified, digests=Digests(**digests), version=Version(etag=etag)
     )
 
 
@@ -109,6 +109,18 @@ SECOND = NOON.replace(microsecond=0)
         (info(md5=MD5), info(md5=MD5), "always", (Action.COPY, "overwrite")),
         (info(md5=MD5), info(md5=MD5), "if-different", (Action.SKIP, "same md5")),
         (info(md5=MD5), info(md5=OTHER), "if-different", (Action.COPY, "md5 differs")),
+        (
+            info(md5=MD5, etag=MD5.hex()),
+            info(md5=OTHER),
+            "if-different",
+            (Action.COMPARE, "md5 differs, if the ETag is one"),
+        ),
+        (
+            info(md5=MD5, etag=MD5.hex(), crc32c=b"1"),
+            info(md5=OTHER, crc32c=b"2"),
+            "if-different",
+            (Action.COPY, "md5 differs"),
+        ),
         (info(size=1), info(size=2), "if-different", (Action.COPY, "size differs")),
         (
             info(md5=MD5, crc32c=b"1"),

@@ -8,6 +8,8 @@ import sys
 import threading
 import unicodedata
 from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import botocore.session
 import google_crc32c
@@ -328,3 +330,122 @@ def test_it_runs_as_a_process_and_is_steered_from_outside():
     assert counters["fired"] == {"busy": 1}
     assert healed.status == 200
     assert objects["x"]["size"] == 1
+
+
+def upload_of(client, key, sizes, **more):
+    """A multipart upload with these part sizes; returns its bytes and the completed upload's ETag."""
+    body = os.urandom(sum(sizes))
+    upload = client.create_multipart_upload(Bucket="bucket", Key=key, **more)["UploadId"]
+    parts, at = [], 0
+    for number, size in enumerate(sizes, 1):
+        answer = client.upload_part(
+            Bucket="bucket", Key=key, UploadId=upload, PartNumber=number, Body=body[at : at + size]
+        )
+        parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        at += size
+    done = client.complete_multipart_upload(
+        Bucket="bucket", Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+    )
+    return body, done["ETag"]
+
+
+def test_parts_of_an_object_can_be_asked_for(s3, client):
+    """GET and HEAD take partNumber: that part's bytes and size, and how many there are; 416 beyond; a whole is part 1."""
+    sizes = [6 * MIB, 5 * MIB, 7]
+    body, etag = upload_of(client, "k", sizes)
+    at = 0
+    for number, size in enumerate(sizes, 1):
+        head = client.head_object(Bucket="bucket", Key="k", PartNumber=number)
+        got = client.get_object(Bucket="bucket", Key="k", PartNumber=number)
+        assert (size, 3, etag) == (head["ContentLength"], head["PartsCount"], head["ETag"])
+        assert body[at : at + size] == got["Body"].read()
+        at += size
+    client.put_object(Bucket="bucket", Key="whole", Body=b"abc")
+    client.copy_object(Bucket="bucket", Key="copied", CopySource={"Bucket": "bucket", "Key": "k"})
+
+    for key, size in (("whole", 3), ("copied", sum(sizes))):
+        head = client.head_object(Bucket="bucket", Key=key, PartNumber=1)
+        assert (size, None) == (head["ContentLength"], head.get("PartsCount"))
+    for key in ("k", "whole"):
+        with pytest.raises(ClientError) as caught:
+            client.get_object(Bucket="bucket", Key=key, PartNumber=4)
+        assert code(caught) == "InvalidPartNumber"
+
+
+def test_a_checksum_that_was_compared_is_echoed_and_kept(s3, client):
+    """PUT and UploadPart repeat it; GET and HEAD show it with its type if asked, and never with a range."""
+    put = client.put_object(Bucket="bucket", Key="k", Body=b"abc", ChecksumAlgorithm="CRC64NVME")
+    upload = client.create_multipart_upload(Bucket="bucket", Key="p")["UploadId"]
+    part = client.upload_part(
+        Bucket="bucket", Key="p", UploadId=upload, PartNumber=1, Body=b"abc", ChecksumAlgorithm="CRC64NVME"
+    )
+
+    shown = [
+        ask(Bucket="bucket", Key="k", ChecksumMode="ENABLED")
+        for ask in (client.head_object, client.get_object)
+    ]
+    assert {put["ChecksumCRC64NVME"]} == {answer["ChecksumCRC64NVME"] for answer in (*shown, part)}
+    assert {"FULL_OBJECT"} == {answer["ChecksumType"] for answer in shown}
+    assert "ChecksumCRC64NVME" not in client.head_object(Bucket="bucket", Key="k")
+    ranged = client.get_object(Bucket="bucket", Key="k", ChecksumMode="ENABLED", Range="bytes=0-1")
+    assert "ChecksumCRC64NVME" not in ranged
+
+
+def test_a_composite_checksum_says_of_how_many_parts(s3, client):
+    upload_of(client, "k", [5 * MIB, 1], ChecksumAlgorithm="CRC32C")
+    head = client.head_object(Bucket="bucket", Key="k", ChecksumMode="ENABLED")
+
+    assert (head["ChecksumType"], head["ChecksumCRC32C"].endswith("-2")) == ("COMPOSITE", True)
+
+
+def test_a_bucket_that_encrypts_with_kms_has_no_md5_as_etag(s3, client):
+    """ETags look like MD5s and are none, of puts and of uploads; the answers say how the object is encrypted."""
+    s3.create_bucket("secret", kms=True)
+    put = client.put_object(Bucket="secret", Key="k", Body=b"abc")
+    head = client.head_object(Bucket="secret", Key="k")
+
+    assert put["ETag"] == head["ETag"] != f'"{hashlib.md5(b"abc").hexdigest()}"'
+    assert {"aws:kms"} == {answer["ServerSideEncryption"] for answer in (put, head)}
+    assert len(head["ETag"]) == 34
+
+
+def test_an_upload_that_ended_is_gone(s3, client):
+    """Parts of it and a second completion are NoSuchUpload, whether it was completed or aborted."""
+    for end in ("complete", "abort"):
+        upload = client.create_multipart_upload(Bucket="bucket", Key=end)["UploadId"]
+        where = {"Bucket": "bucket", "Key": end, "UploadId": upload}
+        part = client.upload_part(**where, PartNumber=1, Body=b"1")
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        if end == "complete":
+            client.complete_multipart_upload(**where, MultipartUpload=parts)
+        else:
+            client.abort_multipart_upload(**where)
+        for act in (
+            lambda where=where: client.upload_part(**where, PartNumber=1, Body=b"2"),
+            lambda where=where, parts=parts: client.complete_multipart_upload(**where, MultipartUpload=parts),
+        ):
+            with pytest.raises(ClientError) as caught:
+                act()
+            assert code(caught) == "NoSuchUpload"
+    assert s3.objects("bucket")["complete"].data == b"1"
+
+
+def test_open_uploads_are_listed_in_pages_with_hostile_keys_and_their_age(s3, client):
+    keys = sorted(HOSTILE + HOSTILE[:3])
+    began = datetime.now(UTC)
+    uploads = {(key, client.create_multipart_upload(Bucket="bucket", Key=key)["UploadId"]) for key in keys
+               if "\x01" not in key}  # fmt: skip
+    seen, marker = [], {}
+    while True:
+        page = client.list_multipart_uploads(Bucket="bucket", EncodingType="url", MaxUploads=4, **marker)
+        seen += [(unquote(row["Key"]), row["UploadId"], row["Initiated"]) for row in page["Uploads"]]
+        if not page["IsTruncated"]:
+            break
+        marker = {
+            "KeyMarker": unquote(page["NextKeyMarker"]),
+            "UploadIdMarker": page["NextUploadIdMarker"],
+        }
+
+    assert uploads == {(key, upload) for key, upload, _ in seen}
+    assert len(uploads) == len(seen)
+    assert all(began - timedelta(seconds=1) <= begun <= datetime.now(UTC) for *_, begun in seen)

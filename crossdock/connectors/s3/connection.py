@@ -30,13 +30,15 @@ class Learned:
     """Of one bucket, in this process; ``None``: not known yet. Plain flags: races only repeat a lesson.
 
     ``etag_is_md5`` is false where the bucket encrypts with KMS; ``copies_metadata`` where a copy keeps what it was told
-    to replace.
+    to replace. ``encrypts`` is true once an object was seen whose ETag is no digest: then reads of whole objects take the
+    route whose answers say so, and carry the checksum if there is one.
     """
 
     checks_crc64nvme: bool | None = None
     etag_is_md5: bool | None = None
     native_ranges: bool = True
     copies_metadata: bool = True
+    encrypts: bool = False
 
 
 _learned: dict[tuple[str, str], Learned] = {}

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from crossdock.connectors.s3.headers import md5_of_etag
+from crossdock.connectors.s3.headers import md5_of_etag, multipart_count
 from crossdock.model import Digests, ObjectInfo, Part, Version
 
 __all__ = ["MalformedError", "Page", "fields_of", "object_infos", "parse", "part_list"]
@@ -117,7 +117,7 @@ def digests_of_etag(etag: str | None) -> Digests:
     """What an ETag in a listing says: an MD5 (unless the object is encrypted with KMS: ``stat`` knows), or md5 of md5s."""
     if etag is None:
         return Digests()
-    if "-" in etag:
+    if multipart_count(etag):
         return Digests(multipart_etag=etag)
     return Digests(md5=md5_of_etag(etag))
 

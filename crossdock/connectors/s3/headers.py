@@ -19,8 +19,10 @@ __all__ = [
     "decoded",
     "encoded",
     "info_of",
+    "is_encrypted",
     "md5_of_etag",
     "metadata_headers",
+    "multipart_count",
     "published",
 ]
 
@@ -39,6 +41,7 @@ _NO_TYPE = "binary/octet-stream"  # what S3 says of an object that was stored wi
 _CHECKSUMS = ("crc32c", "crc64nvme", "sha256")
 _LENGTHS = {"crc32c": 4, "crc64nvme": 8, "sha256": 32}
 _MD5 = re.compile(r"[0-9a-f]{32}")
+_MULTIPART = re.compile(r"[0-9a-f]{32}-([1-9]\d{0,4})")
 
 
 def encoded(metadata: Metadata) -> Metadata:
@@ -145,6 +148,19 @@ def md5_of_etag(etag: str | None) -> bytes | None:
     return bytes.fromhex(etag) if etag is not None and _MD5.fullmatch(etag) else None
 
 
+def multipart_count(etag: str | None) -> int:
+    """Of how many parts an ETag says the object was made; 0 if it was put whole."""
+    found = _MULTIPART.fullmatch(etag or "")
+    return int(found[1]) if found else 0
+
+
+def is_encrypted(headers: Mapping[str, str]) -> bool:
+    """Whether the object is encrypted with a key of KMS or of the customer's: then its ETag is no digest."""
+    return headers.get("x-amz-server-side-encryption", "").startswith("aws:") or (
+        "x-amz-server-side-encryption-customer-algorithm" in headers
+    )
+
+
 def published(headers: Mapping[str, str], *, checksums: bool = True) -> Digests:
     """The digests an answer publishes of the whole object.
 
@@ -156,10 +172,8 @@ def published(headers: Mapping[str, str], *, checksums: bool = True) -> Digests:
         checksums: Whether the server is trusted to have computed ``x-amz-checksum-*`` itself.
     """
     etag = unquoted(headers.get("etag"))
-    encrypted = headers.get("x-amz-server-side-encryption", "").startswith("aws:") or (
-        "x-amz-server-side-encryption-customer-algorithm" in headers
-    )
-    multipart = etag if etag is not None and re.fullmatch(r"[0-9a-f]{32}-\d+", etag) else None
+    encrypted = is_encrypted(headers)
+    multipart = etag if multipart_count(etag) else None
     found: dict[str, bytes] = {}
     if checksums and headers.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
         for name in _CHECKSUMS:

@@ -58,6 +58,10 @@ class S3Options:
         default="auto",
         env=("AWS_S3_ADDRESSING_STYLE",),
     )
+    virtual_hosted_style_request: bool | None = option(
+        "As object_store takes it: true is addressing_style=virtual, false is path.",
+        aliases=("aws_virtual_hosted_style_request",),
+    )
     requester_pays: bool = option(
         "Pay for requests to a requester-pays bucket.",
         default=False,
@@ -93,6 +97,12 @@ class S3Options:
             object.__setattr__(self, name, value)
         object.__setattr__(self, "client_kwargs", None)
         object.__setattr__(self, "config_kwargs", None)
+        if self.virtual_hosted_style_request is not None:
+            style = "virtual" if self.virtual_hosted_style_request else "path"
+            if self.addressing_style not in ("auto", style):
+                _refuse("addressing_style and virtual_hosted_style_request contradict each other")
+            object.__setattr__(self, "addressing_style", style)
+            object.__setattr__(self, "virtual_hosted_style_request", None)
         if self.addressing_style not in _STYLES:
             _refuse(f"addressing_style is one of {', '.join(_STYLES)}, not {self.addressing_style!r}")
         if self.endpoint_url is not None and not self.endpoint_url.startswith(("http://", "https://")):

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 
 from crossdock.connectors import native
-from crossdock.connectors.digests import digest_of
 from crossdock.connectors.native import quoted
-from crossdock.connectors.s3 import copying, headers, uploads
+from crossdock.connectors.s3 import copying, headers, puts, uploads
 from crossdock.connectors.s3.address import address_of
 from crossdock.connectors.s3.client import Client
+from crossdock.connectors.s3.conditions import demand_conditions, look, refused_as_precondition
 from crossdock.connectors.s3.connection import Connection, Learned, connection, learned_of
 from crossdock.connectors.s3.credentials import mark_of
 from crossdock.connectors.s3.documents import digests_of_etag
 from crossdock.connectors.s3.listing import list_pages
 from crossdock.connectors.s3.options import S3Options
+from crossdock.connectors.s3.part_sizes import part_sizes
 from crossdock.connectors.s3.reading import demand_version, open_signed
-from crossdock.errors import IntegrityError, NotFoundError, PreconditionError, UnsupportedError
+from crossdock.errors import NotFoundError, UnsupportedError
 from crossdock.model import (
     ANY,
-    MIB,
     NO_DIGESTS,
     NO_METADATA,
     NO_VERSION,
@@ -40,7 +39,6 @@ from crossdock.ports import Capabilities, Chunk, ObjectReader
 
 __all__ = ["S3Store"]
 
-_NATIVE_PUT_LIMIT = MIB  # above it the signed route costs no more, and judges a slow line by progress
 _KEY_LIMIT = 1024
 
 
@@ -150,7 +148,13 @@ class S3Store:
             key, int(length) if length.isdigit() else 0, answer.headers, checksums=self._trusts_checksums
         )
         demand_version(info, version, operation="stat", where=self.url)
+        self._learned.encrypts = self._learned.encrypts or headers.is_encrypted(answer.headers)
         return info
+
+    def part_sizes(self, info: ObjectInfo, *, every: bool = False) -> tuple[int, ...] | None:
+        """See ``ports.PartSizes``: a HEAD with a part's number, of the first or of every part."""
+        self._demand_key(info.key, "stat")
+        return part_sizes(self._client, info, every=every)
 
     @property
     def _trusts_checksums(self) -> bool:
@@ -160,10 +164,15 @@ class S3Store:
     def read(
         self, key: str, byte_range: ByteRange | None = None, *, version: Version = NO_VERSION
     ) -> ObjectReader:
-        """Through obstore if it addresses the key and understands the server, else over the signed route."""
+        """Through obstore if it addresses the key and understands the server, else over the signed route.
+
+        obstore does not show how an object is encrypted, nor its checksum: where ETags are no digests, whole objects
+        are read over the signed route, whose answer tells both without another request.
+        """
         self._demand_key(key, "read")
         learned = self._learned
-        if native.addressable(key) and (byte_range is None or learned.native_ranges):
+        shown = learned.native_ranges if byte_range is not None else not learned.encrypts
+        if native.addressable(key) and shown:
             try:
                 reader = native.read(
                     self._connection.native(),
@@ -192,40 +201,16 @@ class S3Store:
         """One PUT, checked by the server: CRC-64/NVME where it does that, MD5 otherwise."""
         self._demand_key(key, "put")
         self._demand_conditions(condition, "put", key)
-        with _refused_as_precondition(condition, operation="put", where=self.url, key=key):
-            return self._put(key, data, metadata, digests, condition)
-
-    def _put(
-        self, key: str, data: Chunk, metadata: Metadata, digests: Digests, condition: Condition
-    ) -> ObjectInfo:
-        learned, size, kept = self._learned, memoryview(data).nbytes, headers.encoded(metadata)
-        known = (
-            learned.checks_crc64nvme and learned.etag_is_md5 is not None
-        )  # the first put, signed, shows both
-        plain = native.addressable(key) and native.expressible(kept)
-        if known and plain and digests.md5 is None and size <= _NATIVE_PUT_LIMIT:
-            crc = digest_of(data, ["crc64nvme"])
-            if crc.conflict(digests) is not None:
-                raise IntegrityError(
-                    "the bytes have another crc64nvme", operation="put", where=self.url, key=key
-                )
-            store = self._connection.native(checksum=True)
-            version = native.put(store, key, data, metadata=kept, condition=condition, where=self.url)
-            md5 = headers.md5_of_etag(version.etag) if learned.etag_is_md5 else None
-            return _written(key, size, version, metadata, replace(crc, md5=md5))
-        sent = uploads.to_send(learned, data, digests, operation="put", where=self.url, key=key)
-        answer = self._client.call(
-            "put",
-            "PUT",
-            key,
-            headers=headers.metadata_headers(kept)
-            | headers.checksum_headers(sent)
-            | headers.condition_headers(condition),
-            payload=data,
-        )
-        proven = uploads.confirmed(learned, data, sent, answer, operation="put", where=self.url, key=key)
-        version = Version(etag=native.unquoted(answer.headers.get("etag")))
-        return _written(key, size, version, metadata, proven)
+        with refused_as_precondition(condition, operation="put", where=self.url, key=key):
+            return puts.put(
+                self._connection,
+                self._learned,
+                key,
+                data,
+                metadata=metadata,
+                digests=digests,
+                condition=condition,
+            )
 
     def begin(
         self, key: str, *, part_size_bytes: int, metadata: Metadata = NO_METADATA, size: int | None = None
@@ -260,12 +245,12 @@ class S3Store:
             return made
         if not self._amazon:
             self._look(upload.key, condition, "complete")
-        with _refused_as_precondition(condition, operation="complete", where=self.url, key=upload.key):
+        with refused_as_precondition(condition, operation="complete", where=self.url, key=upload.key):
             version, proven = uploads.complete(
                 self._client, self._learned, upload, parts, size=size, digests=digests, condition=condition
             )
         if self._learned.checks_crc64nvme:
-            return _written(upload.key, size, version, upload.metadata, proven)
+            return puts.written(upload.key, size, version, upload.metadata, proven)
         # rclone's server, for one, answers md5(md5s)-N here and the MD5 of the whole ever after.
         seen = self.stat(upload.key)
         return replace(seen, digests=replace(proven.merged(seen.digests), multipart_etag=None))
@@ -348,51 +333,19 @@ class S3Store:
             if "NoSuchBucket" in error.cause:
                 raise
 
+    def _demand_conditions(self, condition: Condition, operation: str, key: str) -> None:
+        honoured = self.options.conditional_writes
+        demand_conditions(condition, honoured=honoured, operation=operation, where=self.url, key=key)
+
+    def _look(self, key: str, condition: Condition, operation: str) -> None:
+        look(
+            lambda: self.stat(key, version=condition.version),
+            condition,
+            operation=operation,
+            where=self.url,
+            key=key,
+        )
+
     def _demand_key(self, key: str, operation: str, size: int | None = None) -> None:
         if (reason := self.refusal(key, size)) is not None:
             raise UnsupportedError(reason, operation=operation, where=self.url, key=key)
-
-    def _demand_conditions(self, condition: Condition, operation: str, key: str) -> None:
-        if condition.is_any:
-            return
-        if not self.options.conditional_writes:
-            raise UnsupportedError(
-                "the server has no conditional writes", operation=operation, where=self.url, key=key
-            )
-        if not condition.absent and condition.version.etag is None:
-            raise PreconditionError("S3 compares ETags only", operation=operation, where=self.url, key=key)
-
-    def _look(self, key: str, condition: Condition, operation: str) -> None:
-        """Compare the destination with ``condition`` by a HEAD: imitations of S3 ignore it on completions and copies.
-
-        The condition is sent all the same; between the two nobody but such a server can be wrong.
-        """
-        if condition.is_any:
-            return
-        try:
-            self.stat(key, version=condition.version)
-        except NotFoundError as error:
-            if condition.absent:
-                return
-            raise PreconditionError(
-                "there is no such object any more", operation=operation, where=self.url, key=key
-            ) from error
-        if condition.absent:
-            raise PreconditionError(
-                "there is an object already", operation=operation, where=self.url, key=key
-            )
-
-
-@contextmanager
-def _refused_as_precondition(condition: Condition, **place: str) -> Iterator[None]:
-    """Amazon answers If-Match on a key that is gone with 404."""
-    try:
-        yield
-    except NotFoundError as error:
-        if not condition.version or "NoSuchBucket" in error.cause or "NoSuchUpload" in error.cause:
-            raise
-        raise PreconditionError("there is no such object any more", **place) from error  # type: ignore[arg-type]
-
-
-def _written(key: str, size: int, version: Version, metadata: Metadata, proven: Digests) -> ObjectInfo:
-    return ObjectInfo(key=key, size=size, version=version, digests=proven, metadata=metadata)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from crossdock.connectors import commits
 from crossdock.connectors.budget import Budget
+from crossdock.connectors.published import Published, from_answer, learn
 from crossdock.connectors.strategy import Method, TransferOptions
 from crossdock.model import (
     NO_METADATA,
@@ -15,6 +16,7 @@ from crossdock.model import (
     ObjectInfo,
     Part,
     Upload,
+    Verification,
 )
 from crossdock.ports import Chunk, ObjectStore
 
@@ -23,25 +25,36 @@ __all__ = ["Job", "Written", "complete", "described", "keepable", "put"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one call of ``write`` works on."""
+    """What one call of ``write`` works on. ``attempt`` counts the times the source was read and did not agree."""
 
     store: ObjectStore
     key: str
     condition: Condition
     options: TransferOptions
     budget: Budget
+    attempt: int = 0
 
     @property
     def place(self) -> str:
         """The destination's URL."""
         return f"{self.store.url}/{self.key}"
 
+    @property
+    def is_cheap(self) -> bool:
+        """Whether nothing is to be computed only to prove the source."""
+        wanted = self.options.wanted
+        return wanted is not None and wanted < Verification.V2
+
+    def learn(self, source: ObjectInfo, store: ObjectStore | None, *, in_parts: bool) -> Published:
+        """What the source publishes; see ``published.learn``."""
+        return learn(source, store, wanted=self.options.wanted, in_parts=in_parts, again=self.attempt > 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What one way of writing came to: the source as read, the destination as it stands, our own digests."""
+    """What one way of writing came to: the source as read and proven, the destination as it stands, our own digests."""
 
-    source: ObjectInfo
+    known: Published
     result: ObjectInfo
     size: int
     computed: Digests
@@ -64,10 +77,13 @@ def described(answer: ObjectInfo, listed: ObjectInfo, store: ObjectStore) -> Obj
     """The source as the read's answer tells it; asks once more where the answer carries no metadata."""
     version = answer.version or listed.version
     metadata = answer.metadata if answer.metadata is not None else listed.metadata
-    digests = answer.digests.merged(listed.digests)
+    digests = from_answer(answer, listed)
     if metadata is None:
         asked = store.stat(listed.key, version=version)
-        metadata, digests = asked.metadata or NO_METADATA, asked.digests.merged(digests)
+        metadata, digests = (
+            asked.metadata or NO_METADATA,
+            from_answer(asked, replace(answer, digests=digests)),
+        )
     return replace(answer, version=version, metadata=metadata, digests=digests)
 
 

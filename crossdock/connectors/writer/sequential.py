@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from crossdock.connectors import commits, evidence
-from crossdock.connectors.digests import COMBINABLE, Hasher
+from crossdock.connectors import commits
+from crossdock.connectors.digests import COMBINABLE, Hasher, digest_of
+from crossdock.connectors.evidence import expect, foresee
+from crossdock.connectors.published import Published, compare
 from crossdock.connectors.strategy import Method, choose_part_size
 from crossdock.connectors.streams import ObjectStream
 from crossdock.connectors.writer.job import Job, Written, complete, described, keepable, put
+from crossdock.connectors.writer.ordered import OrderedHasher
 from crossdock.connectors.writer.parts import PartsInFlight, part_digests
 from crossdock.errors import ConnectionLostError, UnsupportedError
 from crossdock.events import BytesMoved, emit
 from crossdock.model import (
     NO_METADATA,
+    Digests,
     Metadata,
-    ObjectInfo,
     Part,
 )
 from crossdock.ports import ByteStream
@@ -24,21 +27,50 @@ from crossdock.ports import ByteStream
 __all__ = ["write_stream"]
 
 
-def _pieces(stream: ByteStream, part_size: int, whole: Hasher) -> Iterator[bytearray]:
-    """Cut a stream into pieces of exactly ``part_size`` (the last is shorter), hashing as it passes."""
-    piece = bytearray()
-    for chunk in stream:
-        view = memoryview(chunk).cast("B")
-        whole.update(view)
-        while view:
-            room = part_size - len(piece)
-            piece += view[:room]
-            view = view[room:]
-            if len(piece) == part_size:
-                yield piece
-                piece = bytearray()
-    if piece:
-        yield piece
+class _Passing:
+    """The stream's bytes, counted and hashed as they pass: the whole, and the source's parts if those prove it."""
+
+    def __init__(self, stream: ByteStream, known: Published, names: frozenset[str]) -> None:
+        self._stream = stream
+        self.known = known
+        self.whole = Hasher(names)
+        self._by_part = OrderedHasher(known.parts, ["md5"]) if known.parts else None
+
+    def pieces(self, part_size: int) -> Iterator[bytearray]:
+        """Cut into pieces of exactly ``part_size``; the last is shorter."""
+        piece = bytearray()
+        for chunk in self._stream:
+            view = memoryview(chunk).cast("B")
+            if self._by_part is not None:
+                self._by_part.update(self.whole.size, view)
+            self.whole.update(view)
+            while view:
+                room = part_size - len(piece)
+                piece += view[:room]
+                view = view[room:]
+                if len(piece) == part_size:
+                    yield piece
+                    piece = bytearray()
+        if piece:
+            yield piece
+
+    def proven(self, job: Job) -> tuple[Published, Digests]:
+        """What the bytes that passed are, and what they prove of the source.
+
+        Raises:
+            ConnectionLostError: They are not all.
+            IntegrityError: They are not what the source published.
+            UnprovenError: They prove less than was required.
+        """
+        size, computed = self.known.source.size, self.whole.digests()
+        if size is not None and self.whole.size != size:
+            raise ConnectionLostError(
+                f"the source ended after {self.whole.size} of {size} bytes", operation="read", where=job.place
+            )
+        stretches = self._by_part.digests() if self._by_part is not None else []
+        known = compare(self.known, computed, stretches, self._stream.store)
+        foresee(known, computed, job.store, job.options, place=job.place)
+        return known, computed
 
 
 def write_stream(stream: ByteStream, job: Job) -> Written:
@@ -47,36 +79,30 @@ def write_stream(stream: ByteStream, job: Job) -> Written:
         listed = stream.info
         source = listed
         if isinstance(stream, ObjectStream):
-            source = described(stream.opened().info, listed, stream.store)
+            source = replace(described(stream.opened().info, listed, stream.store), size=listed.size)
         sink = job.store.capabilities
         part_size = choose_part_size(listed.size, job.options.part_size_bytes, sink)
-        whole = Hasher(part_digests(source, sink))
+        known = job.learn(source, stream.store, in_parts=listed.size is None or listed.size > part_size)
+        expect(known, job.options, place=job.place)
+        passing = _Passing(stream, known, part_digests(known.source.digests, sink, cheap=job.is_cheap))
         metadata, lost = keepable(source.metadata or NO_METADATA, job.store)
         with job.budget.holding(part_size):
-            pieces = _pieces(stream, part_size, whole)
+            pieces = passing.pieces(part_size)
             head = next(pieces, bytearray())
             second = next(pieces, None) if len(head) == part_size else None
             if second is None:
-                _whole_or_loud(whole, listed, job)
-                source = evidence.check_source(source, whole.digests(), stream.store)
-                result = put(job, head, metadata, whole.digests())
+                known, computed = passing.proven(job)
+                result = put(job, head, metadata, computed)
                 emit(BytesMoved(bytes=len(head)))
                 return Written(
-                    source=source,
+                    known=known,
                     result=result,
                     size=len(head),
-                    computed=whole.digests(),
+                    computed=computed,
                     method=Method.PUT,
                     lost=lost,
                 )
-        return _stream_parts(stream, source, job, part_size, (head, second, pieces), whole, metadata, lost)
-
-
-def _whole_or_loud(whole: Hasher, listed: ObjectInfo, job: Job) -> None:
-    if listed.size is not None and whole.size != listed.size:
-        raise ConnectionLostError(
-            f"the source ended after {whole.size} of {listed.size} bytes", operation="read", where=job.place
-        )
+        return _stream_parts(passing, job, part_size, (head, second, pieces), metadata, lost)
 
 
 def _within_limit(number: int, part_size: int, job: Job) -> None:
@@ -90,24 +116,24 @@ def _within_limit(number: int, part_size: int, job: Job) -> None:
 
 
 def _stream_parts(
-    stream: ByteStream,
-    source: ObjectInfo,
+    passing: _Passing,
     job: Job,
     part_size: int,
     begun: tuple[bytearray, bytearray, Iterator[bytearray]],
-    whole: Hasher,
     metadata: Metadata,
     lost: tuple[str, ...],
 ) -> Written:
     head, second, rest = begun
-    upload = job.store.begin(job.key, part_size_bytes=part_size, metadata=metadata, size=source.size)
+    names = passing.whole.names & COMBINABLE
+    upload = job.store.begin(
+        job.key, part_size_bytes=part_size, metadata=metadata, size=passing.known.source.size
+    )
     parts = PartsInFlight(job, upload)
 
     def one(number: int, data: bytearray) -> Part:
-        hasher = Hasher(whole.names & COMBINABLE)
-        hasher.update(data)
-        part = job.store.put_part(upload, number, data, digests=hasher.digests())
-        return replace(part, digests=hasher.digests().merged(part.digests))
+        digests = digest_of(data, names)
+        part = job.store.put_part(upload, number, data, digests=digests)
+        return replace(part, digests=digests.merged(part.digests))
 
     def everything() -> Iterator[bytearray]:
         yield head
@@ -121,19 +147,17 @@ def _stream_parts(
                 break
             parts.submit(lambda n=number, d=piece: one(n, d), len(piece))  # type: ignore[misc]
         done = parts.collect()
-        _whole_or_loud(whole, source, job)
-        computed = whole.digests()
-        source = evidence.check_source(source, whole.digests(), stream.store)
-        result = complete(job, upload, done, whole.size, computed)
+        known, computed = passing.proven(job)
+        result = complete(job, upload, done, passing.whole.size, computed)
     except BaseException as error:
         parts.close()
         commits.abort_unless_unknown(job.store, upload, error)
         raise
     parts.close()
     return Written(
-        source=source,
+        known=known,
         result=result,
-        size=whole.size,
+        size=passing.whole.size,
         computed=computed,
         method=Method.STREAM,
         parts=len(done),

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from crossdock.connectors import evidence
 from crossdock.connectors.budget import process_budget
+from crossdock.connectors.published import learn
 from crossdock.connectors.strategy import Method, TransferOptions, choose_method
 from crossdock.connectors.streams import ObjectStream
 from crossdock.connectors.writer.job import Job, Written
@@ -23,6 +26,7 @@ from crossdock.events import Event, Retried, emit, listening
 from crossdock.model import (
     Condition,
     Receipt,
+    Verification,
 )
 from crossdock.ports import ByteStream, ObjectStore
 
@@ -51,11 +55,15 @@ def write(
     """Write one stream to ``key`` and prove it.
 
     Memory: at most ``options.max_in_flight_bytes`` per process over all writes, plus a constant. Requests: two for an
-    object of one part (one GET, one PUT), one GET and one PUT a part plus begin and complete for larger ones.
+    object of one part (one GET, one PUT), one GET and one PUT a part plus begin and complete for larger ones, and what
+    ``published.learn`` asks of the source.
 
     Raises:
         PreconditionError: Source replaced, or destination not in the state ``condition`` demands.
-        IntegrityError: Bytes were not what a digest said, also after trying again; nothing wrong was left behind.
+        IntegrityError: Bytes were not what a digest said, also after trying again; nothing wrong was left behind, but for
+            a destination that publishes no digest and was found wrong when it was read back.
+        UnprovenError: Less was proven than ``options.require``; the text says whether anything was written.
+        StrictError: ``options.strict``, and an end is weaker than the promise; nothing was written.
         UnsupportedError: The destination cannot hold this key or size.
         StorageError: Anything else; the destination key is as it was.
     """
@@ -73,20 +81,30 @@ def write(
     with listening(count) as before:
         count.forward = before
         written = _write_any(stream, job, count)
+        known = written.known
         level, words = evidence.judge(
-            written.source, written.result, written.computed, written.size, store.capabilities
+            known, written.result, written.computed, written.size, store.capabilities
         )
-        level, words = evidence.raise_to(
-            options.wanted, level, words, store=store, written=written.result, computed=written.computed
-        )
-    source = f"{stream.store.url}/{written.source.key}" if stream.store is not None else ""
+        if options.wanted is Verification.V3:
+            level, words = evidence.read_back(
+                known,
+                words,
+                source=stream.store,
+                sink=store,
+                written=written.result,
+                computed=written.computed,
+            )
+        evidence.demand(level, words, options, place=job.place)
+    weaker = _weaknesses(stream, store)
+    words = f"{words}; weaker: {', '.join(weaker)}" if weaker else words
+    source = f"{stream.store.url}/{known.source.key}" if stream.store is not None else ""
     return Receipt(
         source=source,
         destination=job.place,
         key=key,
         size=written.size,
         version=written.result.version,
-        source_version=written.source.version,
+        source_version=known.source.version,
         digests=written.computed.merged(written.result.digests),
         verification=level,
         evidence=words,
@@ -102,33 +120,56 @@ def write(
 def _write_any(stream: ByteStream, job: Job, count: _Count) -> Written:
     """Choose a way and take it; a stored object whose bytes disagree with a digest is read and sent once more."""
     if not isinstance(stream, ObjectStream):
+        evidence.demand_strict(_weaknesses(stream, job.store), job.options, place=job.place)
         return write_stream(stream, job)
     stored, tries = stream, 0
     while True:
         try:
-            return _write_stored(stored, job)
+            return _write_stored(stored, replace(job, attempt=tries))
         except IntegrityError as error:
             tries += 1
             if tries >= INTEGRITY_ATTEMPTS:
                 raise
             count.resent_bytes += stored.info.size or 0
             emit(Retried(operation="copy", place=job.place, cause=str(error), attempt=tries, delay_s=0.0))
-            stored = ObjectStream(stored.store, stored.key, name=stored.name or "", info=stored.info)
+            stored = _anew(stored)
+
+
+def _anew(stream: ObjectStream) -> ObjectStream:
+    return ObjectStream(stream.store, stream.key, name=stream.name or "", info=stream.info)
+
+
+def _weaknesses(stream: ByteStream, store: ObjectStore) -> tuple[str, ...]:
+    stored = stream if isinstance(stream, ObjectStream) else None
+    return evidence.weaknesses(
+        stored.store.capabilities if stored is not None else None,
+        stored.info.version if stored is not None else None,
+        store.capabilities,
+    )
 
 
 def _write_stored(stream: ObjectStream, job: Job) -> Written:
+    info = stream.info  # first: of a web server the first answer tells what it can do
+    evidence.demand_strict(_weaknesses(stream, job.store), job.options, place=job.place)
     source, sink = stream.store.capabilities, job.store.capabilities
-    info = stream.info
-    method = choose_method(
+    choose = partial(
+        choose_method,
         info.size,
-        same_endpoint=stream.store.endpoint == job.store.endpoint and source.server_side_copy,
         ranged=source.ranged_reads and source.pinned_reads and bool(info.version),
         sink=sink,
         part_size_bytes=job.options.part_size_bytes,
     )
+    method = choose(same_endpoint=stream.store.endpoint == job.store.endpoint and source.server_side_copy)
     if method is Method.COPY:
         stream.close()
-        return copy_inside(stream, job)
+        wanted = job.options.wanted
+        # What the copy is compared with has to be known, whatever level is asked for: its cost is a question or none.
+        asking = None if job.is_cheap else wanted
+        known = learn(info, stream.store, wanted=asking, in_parts=True)
+        if known.has_digest or wanted is None or wanted < Verification.V2:
+            return copy_inside(stream, known, job)
+        # Nothing the source publishes would tell of the copy whether it is right; bytes that pass here do.
+        stream, method = _anew(stream), choose(same_endpoint=False)
     if method is Method.PUT:
         return put_whole(stream, job)
     if method is Method.PARTS:
