@@ -9,11 +9,47 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from crossdock.errors import CompositionError
+from crossdock.model import Receipt
 
-__all__ = ["Call", "Recorder", "Task", "active_recorder", "combiner", "recording", "set_combiner"]
+__all__ = [
+    "Call",
+    "Confirming",
+    "Recorder",
+    "Task",
+    "Versioned",
+    "active_recorder",
+    "combiner",
+    "recording",
+    "set_combiner",
+]
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """What a source may also be able to do: tell which version it would read. A cache asks."""
+
+    def version_of(self, *args: Any, **kwargs: Any) -> Any:
+        """Plain values that change when what ``run`` would read with these arguments changes. At most one request.
+
+        Raises:
+            UnsupportedError: Nothing tells versions apart.
+            StorageError: It cannot be asked.
+        """
+
+
+@runtime_checkable
+class Confirming(Protocol):
+    """What a sink may also be able to do: tell whether what it wrote is still there. A cache asks."""
+
+    def confirms(self, receipt: Receipt, /) -> bool:
+        """Whether the destination holds exactly what the receipt proves. At most one request.
+
+        Raises:
+            StorageError: It cannot be asked.
+        """
 
 
 class Recorder(Protocol):

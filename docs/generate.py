@@ -30,6 +30,7 @@ GROUPS = {
     "crossdock.tasks": "The task itself",
     "crossdock.connectors": "Sources and sinks",
     "crossdock.flows": "Flows",
+    "crossdock.notifications": "Notifications",
     "crossdock.model": "Values",
     "crossdock.options": "Secrets",
 }
@@ -96,7 +97,8 @@ def options_page() -> str:
         (
             "The same names everywhere: keyword arguments in Python, `--source-option` and `--sink-option` on the command line. "
             "Environment variables are read when the option is not given. A secret is best given by reference: `env:NAME`, "
-            "`file:PATH` or `cmd:COMMAND` ([why](../decisions/0006-secrets-are-references.md))."
+            "`file:PATH` or `cmd:COMMAND` ([why](../decisions/0006-secrets-are-references.md)). `crossdock connectors NAME` shows "
+            "the same, and the options of [whatever else fsspec opens](../how-to/other-systems.md)."
         ),
     ]
     for row in CONNECTORS:

@@ -10,6 +10,7 @@ import pytest
 HEAVY = (
     "adlfs",
     "awscrt",
+    "azure",
     "botocore",
     "dask",
     "distributed",

@@ -199,7 +199,9 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
         execution = Execution(
             name=self.name, settings=self.settings, ask_inputs=lambda: self._values(args, kwargs)
         )
-        return called(execution, lambda: run_join(join, self._stitch_function, execution))
+        return called(
+            execution, lambda: run_join(join, self._stitch_function, execution, self.cached_signature)
+        )
 
     def with_options(self, *, name: str = "", **options: Unpack[TaskOptions]) -> TracedTask[P, R_co]:
         """The same task with some options changed; see ``TaskOptions``.
@@ -229,7 +231,7 @@ class TracedTask(Mappable, Task, Generic[P, R_co]):
         )
 
     def _run_item(self, execution: Execution, values: Mapping[str, Any], /) -> Any:
-        return run_join(self._traced(values), self._stitch_function, execution)
+        return run_join(self._traced(values), self._stitch_function, execution, self.cached_signature)
 
     def _destination(self, values: Mapping[str, Any], /) -> str | None:
         return destination_of(self._traced(values), self._stitch_function)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
-from crossdock.combine.cache import Step, Work
+from crossdock.combine.cache_key import Step, Work
 from crossdock.combine.crossing import Crossing
 from crossdock.combine.described import NOTHING, name_of
 from crossdock.combine.execution import Execution
@@ -158,11 +158,11 @@ class CombinedTask(Mappable, Task):
             run=self._run_item,
             signature=self.cached_signature,
             settings=self.settings,
-            destination=self._destination,
+            destination=self._destination if hasattr(self.second, "destination") else None,
         )
 
     def _run_item(self, execution: Execution, values: Mapping[str, Any], /) -> Any:
-        return run_join(self._filled(values), self.stitch_function, execution)
+        return run_join(self._filled(values), self.stitch_function, execution, self.cached_signature)
 
     def _destination(self, values: Mapping[str, Any], /) -> str | None:
         return destination_of(self._filled(values), self.stitch_function)
@@ -227,8 +227,12 @@ def called(execution: Execution, run: Callable[[], Any]) -> Any:
     return value
 
 
-def run_join(join: Join, stitch_function: Stitch | None, execution: Execution) -> Any:
+def run_join(
+    join: Join, stitch_function: Stitch | None, execution: Execution, signature: inspect.Signature | None
+) -> Any:
     """Run a pair with real values: first, stitch, second; then close what crossed.
+
+    ``signature`` is the pair's own.
 
     Raises:
         BaseException: What the last attempt raised; ``execution.phase`` says whose it was.
@@ -253,25 +257,27 @@ def run_join(join: Join, stitch_function: Stitch | None, execution: Execution) -
 
     def work() -> Work:
         steps = tuple(Step(half.task, half.args, half.kwargs) for half in (join.first, join.second))
-        return Work(steps=steps, stitch_function=stitch_function, values=execution.named_inputs())
+        return execution.work(steps, signature, stitch_function)
 
     execution.phase = "source"
     return execution.call(body, work)
 
 
 def destination_of(join: Join, stitch_function: Stitch | None) -> str | None:
-    """Where a pair with real values would write, if its halves can say so before they run: a URL.
+    """Where a pair with real values would write, if its halves can say so before they run.
 
-    ``None`` if a stitch function may still decide, or if a half cannot say.
+    The second says it with ``destination``, which is called as ``run`` would be, but with a name instead of the first's
+    output: what the first's ``output_name`` gives for its arguments, or ``None`` where a stitch function or the run
+    itself still decides.
     """
-    if stitch_function is not None:
-        return None
-    named = getattr(join.first.task, "output_name", None)
     placed = getattr(join.second.task, "destination", None)
-    if named is None or placed is None:
+    if not callable(placed):
         return None
-    args, kwargs = place(join.second, named(*join.first.args, **join.first.kwargs))
-    return placed(*args, **kwargs)  # type: ignore[no-any-return]
+    named = getattr(join.first.task, "output_name", None) if stitch_function is None else None
+    name = named(*join.first.args, **join.first.kwargs) if callable(named) else None
+    args, kwargs = place(join.second, name)
+    found = placed(*args, **kwargs)
+    return found if isinstance(found, str) else None
 
 
 def _taken(crossing: Crossing, stitched: Any, output: Any) -> Any:

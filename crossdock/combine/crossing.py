@@ -19,7 +19,7 @@ from crossdock.options import format_size
 
 __all__ = ["PHASES", "Crossing", "is_stream"]
 
-PHASES = ("source", "stitch", "sink", "commit", "task")
+PHASES = ("source", "stitch", "sink", "commit", "task", "cache")
 
 # Types that can neither be closed nor pulled: most of what crosses in programs that move no streams.
 _INERT = frozenset({bool, bytes, dict, float, int, list, set, str, tuple, type(None)})

@@ -6,14 +6,16 @@ keep the result. Whoever called or mapped the task then fires the hooks.
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from crossdock.combine.cache_key import Step, Work
 from crossdock.combine.context import TaskContext, running
 from crossdock.combine.crossing import Crossing
 from crossdock.combine.inputs import inputs_text
@@ -23,9 +25,6 @@ from crossdock.combine.settings import DEFAULTS, Settings
 from crossdock.errors import CrossdockError, Retry, TaskFailed
 from crossdock.events import listening
 from crossdock.model import Outcome, Receipt, State
-
-if TYPE_CHECKING:
-    from crossdock.combine.cache import Work
 
 __all__ = ["Execution"]
 
@@ -65,6 +64,28 @@ class Execution:
             self.inputs, self.ask_inputs = self.ask_inputs(), None
         return self.inputs
 
+    def work(
+        self,
+        steps: tuple[Step, ...],
+        signature: inspect.Signature | None,
+        stitch_function: Callable[[Any], Any] | None = None,
+    ) -> Work:
+        """What is done with which inputs, for the cache."""
+
+        def values() -> Mapping[str, Any]:
+            known = signature.parameters.values() if signature is not None else ()
+            defaults = {each.name: each.default for each in known if each.default is not each.empty}
+            return {**defaults, **self.named_inputs()}
+
+        return Work(
+            name=self.name,
+            steps=steps,
+            stitch_function=stitch_function,
+            values=values,
+            run_id=self.run_id,
+            allow_large=self.settings.allow_large_result,
+        )
+
     def call(self, body: Callable[[Crossing], R], work: Callable[[], Work] | None = None) -> R:
         """Run ``body`` as often as the policy says, unless the cache has its result; its own error comes through.
 
@@ -77,11 +98,14 @@ class Execution:
         cache = self.settings.cache
         if cache is None or work is None:
             return self._attempts(body)
-        kept = cache.recall(self.name, work())
+        begins, self.phase = self.phase, "cache"
+        kept = cache.recall(work())
         if kept.hit:
             self.state = State.CACHED
             return kept.value  # type: ignore[no-any-return]
+        self.phase = begins
         result = self._attempts(body)
+        self.phase = "cache"
         kept.keep(result)
         return result
 

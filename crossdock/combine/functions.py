@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from crossdock.combine.cache import Step, Work
+from crossdock.combine.cache_key import Step, Work
 from crossdock.combine.described import Shape, check_function, innermost, read_signature
 from crossdock.combine.execution import Execution
 from crossdock.combine.mapping import Mappable, MapTarget
@@ -86,8 +86,13 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
     def _call(self, execution: Execution, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         return execution.call(
             lambda _: self.function(*args, **kwargs),
-            lambda: Work(steps=(Step(self, args, kwargs),), values=self._values(args, kwargs)),
+            lambda: self._work(execution, Step(self, args, kwargs)),
         )
+
+    def _work(self, execution: Execution, step: Step) -> Work:
+        if not execution.inputs:
+            execution.ask_inputs = lambda: self._values(step.args, step.kwargs)
+        return execution.work((step,), self.cached_signature)
 
     def _values(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments by name, defaults among them."""
@@ -105,6 +110,10 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
             ConfigError: An option is unknown or makes no sense.
         """
         return type(self)(self.function, name=name or self.name, settings=updated(self.settings, options))
+
+    def __crossdock_fingerprint__(self) -> Any:
+        """What it is, for the hash of its work: its name and its function."""
+        return self.name, self.function
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method, it is bound as the function would be."""

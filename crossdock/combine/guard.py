@@ -15,7 +15,7 @@ from crossdock.errors import CompositionError
 from crossdock.model import MIB, Receipt
 from crossdock.options import format_size
 
-__all__ = ["FAIL_BYTES", "WARN_BYTES", "LargeResultWarning", "check_result"]
+__all__ = ["FAIL_BYTES", "WARN_BYTES", "LargeResultWarning", "check_result", "pickled_size"]
 
 WARN_BYTES = 1 * MIB
 FAIL_BYTES = 16 * MIB
@@ -42,7 +42,7 @@ def check_result(name: str, result: Any, *, allow_large: bool) -> None:
         )
     if allow_large:
         return
-    size = _pickled_size(result)
+    size = pickled_size(result)
     if size <= WARN_BYTES:
         return
     hint = "return a receipt or a key, or say allow_large_result=True"
@@ -75,7 +75,7 @@ class _Counter:
             raise _EnoughError
 
 
-def _pickled_size(result: Any) -> int:
+def pickled_size(result: Any) -> int:
     """Bytes of the pickle, at most one write more than the limit; 0 for what cannot be pickled and so never travels."""
     if isinstance(result, str | bytes | bytearray):
         return len(result)

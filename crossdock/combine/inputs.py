@@ -12,11 +12,16 @@ from typing import Any
 from crossdock.model import ObjectInfo
 from crossdock.options import Secret
 
-__all__ = ["describe", "inputs_text"]
+__all__ = ["describe", "inputs_text", "names_credential"]
 
 _MAX_CHARS = 120
 _SECRET_NAME = re.compile(
     r"secret|passw|token|credential|api_?key|access_?key|account_?key|private_?key|authorization",
+    re.IGNORECASE,
+)
+_CREDENTIAL_NAME = re.compile(
+    r"(^|_)(secrets?|passw(or)?ds?|passphrase|pwd|credentials?|authorization|(api|access|account|private|secret)_?keys?"
+    r"|(access|api|auth|bearer|id|oauth|refresh|sas|security|session)_?token)$|^token$",
     re.IGNORECASE,
 )
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
@@ -51,3 +56,12 @@ def describe(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset | dict):
         return f"<{type(value).__name__} of {len(value)}>"
     return f"<{type(value).__name__}>"
+
+
+def names_credential(name: str) -> bool:
+    """Whether an argument of this name is a credential beyond doubt, and so no part of what is asked for.
+
+    Narrower than what is hidden in texts: hiding a ``page_token`` or ``max_tokens`` costs nothing, but two pages are two
+    results.
+    """
+    return _CREDENTIAL_NAME.search(name) is not None

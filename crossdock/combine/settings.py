@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
+from os import PathLike
 from typing import Any, Final, Literal, TypedDict
 
 from crossdock.combine.cache import Cache, cache_of
@@ -37,10 +38,11 @@ class TaskOptions(TypedDict, total=False):
             that a stream handed over or a sink accepted, an item pulled out of a generator that crosses, or a call of
             ``xd.current().progress()``.
         total_timeout: Give up an attempt that takes longer than this altogether, whatever it does.
-        cache: Where results are kept by their inputs: ``xd.Cache(...)`` or just its URL.
-        on_success: Called with the ``Outcome`` after an item succeeded; one function or several.
+        cache: Where results are kept by their inputs: ``xd.Cache(...)``, just its URL, or ``True`` for the user's own.
+        on_success: Called with the ``Outcome`` after an item succeeded; one function or several, also notifiers such as
+            ``xd.slack("env:SLACK_WEBHOOK")``.
         on_failure: The same, after it failed for good.
-        on_completion: The same, in either case.
+        on_completion: The same, in either case, and for an item that was cancelled.
         scratch_quota: The most ``xd.current().scratch`` may hold: bytes, or text such as ``"10GiB"``.
         keep_scratch: ``on_failure`` leaves the scratch directory of a failed attempt in place and says where it is.
         allow_large_result: Let a result above 1 MiB out without a warning, and above 16 MiB at all.
@@ -54,7 +56,7 @@ class TaskOptions(TypedDict, total=False):
     retry_on: RetryOn | None
     timeout: float | timedelta | None
     total_timeout: float | timedelta | None
-    cache: Cache | str | None
+    cache: Cache | str | PathLike[str] | bool | None
     on_success: Hook | Sequence[Hook]
     on_failure: Hook | Sequence[Hook]
     on_completion: Hook | Sequence[Hook]

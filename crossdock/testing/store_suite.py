@@ -27,12 +27,13 @@ from crossdock.testing.suite.conditions import ConditionChecks  # noqa: E402
 from crossdock.testing.suite.copying import CopyChecks  # noqa: E402
 from crossdock.testing.suite.keys import KeyChecks  # noqa: E402
 from crossdock.testing.suite.listing import ListingChecks  # noqa: E402
+from crossdock.testing.suite.read_only import ReadOnlyChecks  # noqa: E402
 from crossdock.testing.suite.reading import ReadingChecks  # noqa: E402
 from crossdock.testing.suite.recipes import RecipeChecks  # noqa: E402
 from crossdock.testing.suite.uploads import UploadChecks  # noqa: E402
 from crossdock.testing.suite.writing import WritingChecks  # noqa: E402
 
-__all__ = ["FULL_METADATA", "HOSTILE_KEYS", "HOSTILE_METADATA", "StoreSuite"]
+__all__ = ["FULL_METADATA", "HOSTILE_KEYS", "HOSTILE_METADATA", "ReadOnlyStoreSuite", "StoreSuite"]
 
 
 class StoreSuite(
@@ -46,3 +47,7 @@ class StoreSuite(
     KeyChecks,
 ):
     """Everything an ``ObjectStore`` promises. See ``suite.base.SuiteBase`` for what a subclass may say."""
+
+
+class ReadOnlyStoreSuite(RecipeChecks, ReadingChecks, ReadOnlyChecks):
+    """What an ``ObjectStore`` that is a source only promises; ``seed`` and ``unseed`` write behind its back."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from http_server import WebServer
+from sftp_server import PASSWORD, USER, SSHInProcess
 
 import crossdock as xd
 from crossdock.testing import EmbeddedGCS, EmbeddedS3
@@ -51,6 +53,26 @@ def local(tmp_path):
 def memory():
     name = f"m-{uuid.uuid4()}"
     return f"memory://{name}/", {}, None, name
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory):
+    with SSHInProcess(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
+
+
+@pytest.fixture
+def sftp(ssh_server, tmp_path):
+    root = tmp_path / "remote"
+    root.mkdir()
+    options = {"password": PASSWORD, "host_key": ssh_server.fingerprint}
+    return f"sftp://{USER}@127.0.0.1:{ssh_server.port}{root}/", options, ssh_server, str(root)
+
+
+@pytest.fixture
+def web():
+    with WebServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
 
 import crossdock as xd
 from crossdock.model import MIB, Metadata, Verification
 
-STORES = ("s3", "gcs", "local", "memory")
+STORES = ("s3", "gcs", "local", "memory", "sftp")
 METADATA = Metadata(
     content_type="text/x-test",
     cache_control="max-age=60",
@@ -53,7 +56,33 @@ def test_any_pair_is_exact(end, other_end, request, open_source, open_sink):
     assert list(sink.store.list_uploads()) == []
 
 
-@pytest.mark.parametrize("end", ["s3", "gcs", "local"], indirect=True)
+@pytest.mark.parametrize("other_end", STORES, indirect=True)
+def test_a_web_server_into_any_store(web, other_end):
+    """A source that cannot be written: the same, with a digest it publishes proven from end to end."""
+    bodies = {
+        "dir/zero": b"",
+        "dir/small%20x": b"some bytes",
+        "large": bytes(range(256)) * (12 * MIB // 256) + b"tail",
+    }
+    for key, body in bodies.items():
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        web.keep(key, body, metadata=METADATA, headers=[("Repr-Digest", f"sha-256=:{digest}:")])
+    sink = xd.sink(other_end[0], **other_end[1], part_size="5MiB")
+
+    with xd.one_task("pair") as pair:
+        sink(xd.source(f"{web.url}/")(xd.param("key")))
+
+    for key, body in bodies.items():
+        receipt = pair(key=key)
+
+        assert body == bytes(sink.store.read(sink.prefix + key).read_all())
+        assert receipt.verification >= Verification.V2
+        kept = sink.store.stat(sink.prefix + key).metadata
+        assert kept == METADATA or {"content_type", "user.one"} <= {*receipt.metadata_lost}
+    assert list(sink.store.list_uploads()) == []
+
+
+@pytest.mark.parametrize("end", ["s3", "gcs", "local", "sftp"], indirect=True)
 @pytest.mark.parametrize("size", [1000, 14 * MIB])
 @pytest.mark.parametrize("old", [None, b"the old object"])
 def test_a_source_that_dies_leaves_the_destination_as_it_was(end, size, old, open_sink):

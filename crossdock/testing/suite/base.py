@@ -58,6 +58,16 @@ class SuiteBase:
         except NotFoundError:
             return None
 
+    def seed(
+        self, store: ObjectStore, key: str, data: bytes, *, metadata: Metadata = NO_METADATA
+    ) -> ObjectInfo:
+        """Bring an object about; a test of a read-only store overrides it and writes behind the store's back."""
+        return store.put(key, data, metadata=metadata)
+
+    def unseed(self, store: ObjectStore, key: str) -> None:
+        """Remove an object again; see ``seed``."""
+        store.delete(key)
+
     def supports_key(self, key: str) -> bool:  # noqa: ARG002 - what subclasses decide by
         """Whether the service can hold this key, by its own documentation; ``refusal`` must say the same."""
         return True
@@ -98,14 +108,17 @@ class SuiteBase:
             raise
 
     def put_parts(self, store: ObjectStore, upload: Upload, data: bytes) -> list[Part]:
-        """Send all parts of ``data``, the last first, and list them in order."""
+        """Send all parts of ``data``, the last first unless the store wants them in order, and list them in order."""
         size = upload.part_size_bytes
         pieces = [data[start : start + size] for start in range(0, len(data), size)]
+        numbered = [*enumerate(pieces, start=1)]
+        if not store.capabilities.ordered_parts:
+            numbered.reverse()
         sent = [
             store.put_part(upload, number, piece, digests=self.part_digests(store, piece))
-            for number, piece in reversed([*enumerate(pieces, start=1)])
+            for number, piece in numbered
         ]
-        return sent[::-1]
+        return sorted(sent, key=lambda part: part.number)
 
     def part_digests(self, store: ObjectStore, piece: bytes) -> Digests:
         """The digests of a part that this store says it checks."""

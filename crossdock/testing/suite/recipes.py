@@ -45,7 +45,8 @@ class RecipeChecks(SuiteBase):
         """``check`` passes, also on an empty store, and writes nothing."""
         store.check()
 
-        assert keys_in(store) == []
+        if store.capabilities.lists:
+            assert keys_in(store) == []
 
     def test_check_finds_a_missing_bucket(self, store: ObjectStore) -> None:
         """Without the bucket ``check``, ``list`` and ``stat`` raise ``NotFoundError``; a listing is never just empty."""
@@ -55,15 +56,16 @@ class RecipeChecks(SuiteBase):
 
         with pytest.raises(NotFoundError):
             missing.check()
-        with pytest.raises(NotFoundError):
-            keys_in(missing)
+        if missing.capabilities.lists:
+            with pytest.raises(NotFoundError):
+                keys_in(missing)
         with pytest.raises(NotFoundError):
             missing.stat(KEY)
 
     def test_pickle_is_the_recipe(self, store: ObjectStore) -> None:
         """A pickled store is the same place with the same capabilities."""
         data = content(100)
-        store.put(KEY, data)
+        self.seed(store, KEY, data)
         twin: ObjectStore = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own bytes
 
         assert (store.url, store.endpoint, store.capabilities) == (twin.url, twin.endpoint, twin.capabilities)
@@ -71,13 +73,16 @@ class RecipeChecks(SuiteBase):
 
     def test_secrets_do_not_show(self, store: ObjectStore) -> None:
         """Neither pickle nor repr nor URL holds a literal secret; also not after the store was used."""
-        store.put(KEY, b"data")
+        self.seed(store, KEY, b"data")
+        store.stat(KEY)
         shown = pickle.dumps(store) + repr(store).encode() + str(store).encode() + store.url.encode()
 
         assert [secret for secret in self.secrets if secret.encode() in shown] == []
 
     def test_eight_threads_share_a_store(self, store: ObjectStore) -> None:
         """Eight threads write, read, list and delete their own keys through one store, each exactly."""
+        if not (store.capabilities.writable and store.capabilities.lists):
+            pytest.skip("the store is read-only; its own checks share it between threads")
 
         def work(thread: int) -> list[str]:
             for number in range(6):

@@ -41,6 +41,8 @@ class UploadChecks(SuiteBase):
 
     def test_parts_in_parallel(self, parted: ObjectStore) -> None:
         """Eight threads send the parts of one upload."""
+        if parted.capabilities.ordered_parts:
+            pytest.skip("the store takes parts in order, and the test of order shows it")
         size = self.part_size(parted)
         data = content(8 * size - 3)
         upload = parted.begin(KEY, part_size_bytes=size, size=len(data))
@@ -68,23 +70,47 @@ class UploadChecks(SuiteBase):
         parted.complete(upload, parts, size=len(data))
         assert data == self.back_door(parted, KEY)
 
+    def test_order_is_demanded_or_does_not_matter(self, parted: ObjectStore) -> None:
+        """``ordered_parts``: a part out of order is refused, and nothing became visible."""
+        size = self.part_size(parted)
+        upload = parted.begin(KEY, part_size_bytes=size)
+        if parted.capabilities.ordered_parts:
+            with pytest.raises(UnsupportedError):
+                parted.put_part(upload, 2, content(size))
+        else:
+            parted.put_part(upload, 2, content(size))
+        self.assert_untouched(parted, KEY, None)
+        parted.abort(upload)
+        assert [*parted.list_uploads()] == []
+
     def test_a_part_sent_again_replaces_itself(self, parted: ObjectStore) -> None:
-        """The bytes sent last for a number are the ones that count."""
+        """The bytes sent last for a number are the ones that count; a store that wants order refuses."""
         size = self.part_size(parted)
         data = content(2 * size)
         upload = parted.begin(KEY, part_size_bytes=size)
         parted.put_part(upload, 1, content(size, seed=9))
+        if parted.capabilities.ordered_parts:
+            with pytest.raises(UnsupportedError):
+                parted.put_part(upload, 1, content(size))
+            parted.abort(upload)
+            return
         parts = self.put_parts(parted, upload, data)
         parted.complete(upload, parts, size=len(data))
 
         assert data == self.back_door(parted, KEY)
 
     def test_only_the_named_parts_count(self, parted: ObjectStore) -> None:
-        """Parts that were sent and not named at completion are not in the object."""
+        """Parts that were sent and not named at completion are not in the object; or such a completion is refused."""
         size = self.part_size(parted)
         data = content(3 * size)
         upload = parted.begin(KEY, part_size_bytes=size)
         parts = self.put_parts(parted, upload, data)
+        if parted.capabilities.ordered_parts:
+            with pytest.raises(UnsupportedError):
+                parted.complete(upload, parts[:2], size=2 * size)
+            self.assert_untouched(parted, KEY, None)
+            parted.abort(upload)
+            return
         parted.complete(upload, parts[:2], size=2 * size)
 
         assert data[: 2 * size] == self.back_door(parted, KEY)
