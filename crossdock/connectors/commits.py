@@ -66,7 +66,9 @@ def commit(
             return act()
         except (PreconditionError, NotFoundError) as error:
             # After an attempt of ours that may have worked, "it exists" or "no such upload" may mean success.
-            found = look(store, key, size, digests) if uncertain else None
+            # An upload that is gone though nobody ended it was completed by a request of ours that was delivered twice.
+            repeated = isinstance(error, NotFoundError)
+            found = look(store, key, size, digests) if uncertain or repeated else None
             if found is None:
                 raise
             emit(

@@ -13,15 +13,15 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from crossdock.connectors.layer import Layer
+from crossdock.connectors.limits import LimitStore
 from crossdock.errors import CrossdockError, PreconditionError, Retry
 from crossdock.events import Retried, emit
 from crossdock.model import (
-    ANY,
     NO_DIGESTS,
     NO_METADATA,
     NO_VERSION,
     ByteRange,
-    Condition,
     Digests,
     Metadata,
     ObjectInfo,
@@ -29,7 +29,7 @@ from crossdock.model import (
     Upload,
     Version,
 )
-from crossdock.ports import Capabilities, Chunk, ObjectReader, ObjectStore
+from crossdock.ports import Chunk, ObjectReader, ObjectStore
 
 __all__ = ["ATTEMPTS", "RetryStore", "attempt", "backoff_s", "layered"]
 
@@ -40,8 +40,11 @@ CHECK_ATTEMPTS = 2  # a wrong URL or a refused connection is reported within sec
 
 
 def layered(store: ObjectStore) -> ObjectStore:
-    """The store as everything above uses it: retry round the bare connector."""
-    return RetryStore(store)
+    """The store as everything above uses it: the bare connector, its endpoint's limit, retries.
+
+    What costs no service anything (a dict of this process) has no limit to find.
+    """
+    return RetryStore(store if store.endpoint.startswith("memory") else LimitStore(store))
 
 
 def backoff_s(attempt_number: int, error: BaseException | None) -> float:
@@ -195,33 +198,11 @@ class _ResumingReader:
         self._reader.close()
 
 
-class RetryStore:
-    """An ``ObjectStore`` that retries another one's reads and control calls."""
-
-    def __init__(self, inner: ObjectStore) -> None:
-        self.inner = inner
-
-    @property
-    def url(self) -> str:
-        """The inner store's."""
-        return self.inner.url
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """The inner store's."""
-        return self.inner.capabilities
-
-    @property
-    def endpoint(self) -> str:
-        """The inner store's."""
-        return self.inner.endpoint
+class RetryStore(Layer):
+    """An ``ObjectStore`` that retries another one's reads and control calls; ``put``, ``complete`` and ``copy`` pass."""
 
     def _place(self, key: str) -> str:
         return f"{self.inner.url}/{key}"
-
-    def refusal(self, key: str, size: int | None = None) -> str | None:
-        """The inner store's."""
-        return self.inner.refusal(key, size)
 
     def check(self) -> None:
         """See the port; tried twice at most."""
@@ -284,18 +265,6 @@ class RetryStore:
             )
         return _ResumingReader(self.inner, key, byte_range, reader)
 
-    def put(
-        self,
-        key: str,
-        data: Chunk,
-        *,
-        metadata: Metadata = NO_METADATA,
-        digests: Digests = NO_DIGESTS,
-        condition: Condition = ANY,
-    ) -> ObjectInfo:
-        """See the port; not retried here."""
-        return self.inner.put(key, data, metadata=metadata, digests=digests, condition=condition)
-
     def begin(
         self, key: str, *, part_size_bytes: int, metadata: Metadata = NO_METADATA, size: int | None = None
     ) -> Upload:
@@ -314,18 +283,6 @@ class RetryStore:
             place=self._place(upload.key),
         )
 
-    def complete(
-        self,
-        upload: Upload,
-        parts: Sequence[Part],
-        *,
-        size: int,
-        digests: Digests = NO_DIGESTS,
-        condition: Condition = ANY,
-    ) -> ObjectInfo:
-        """See the port; not retried here."""
-        return self.inner.complete(upload, parts, size=size, digests=digests, condition=condition)
-
     def abort(self, upload: Upload) -> None:
         """See the port."""
         attempt(lambda: self.inner.abort(upload), operation="abort", place=self._place(upload.key))
@@ -335,19 +292,6 @@ class RetryStore:
         yield from attempt(
             lambda: [*self.inner.list_uploads(prefix)], operation="list uploads", place=self._place(prefix)
         )
-
-    def copy(
-        self,
-        source: str,
-        source_key: str,
-        key: str,
-        *,
-        info: ObjectInfo,
-        metadata: Metadata = NO_METADATA,
-        condition: Condition = ANY,
-    ) -> ObjectInfo:
-        """See the port; not retried here."""
-        return self.inner.copy(source, source_key, key, info=info, metadata=metadata, condition=condition)
 
     def delete(self, key: str, *, version: Version = NO_VERSION) -> None:
         """See the port."""

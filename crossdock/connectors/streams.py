@@ -32,12 +32,26 @@ class _Pulled:
     def _pull(self) -> Iterator[Chunk]:
         raise NotImplementedError
 
+    def _demand_open(self) -> None:
+        """An end that is none would look like a short object.
+
+        Raises:
+            ConfigError: The stream was closed.
+        """
+        if self._closed:
+            raise ConfigError(
+                "the stream is closed", operation="read", hint="call the source again for another one"
+            )
+
     def __iter__(self) -> Iterator[Chunk]:
+        self._demand_open()
         for chunk in self._pull():
+            self._demand_open()
             size = memoryview(chunk).nbytes
             self._pulled += size
             emit(BytesRead(bytes=size))
             yield chunk
+        self._demand_open()
 
     def tell(self) -> int:
         """How many bytes were handed over so far."""
@@ -45,6 +59,7 @@ class _Pulled:
 
     def read(self, size: int = -1, /) -> bytes:
         """``size`` bytes, fewer only at the end, all that is left if negative: some foreign readers take less for the end."""
+        self._demand_open()
         if self._chunks is None:
             self._chunks = iter(self)
         pieces: list[memoryview] = []
@@ -107,6 +122,7 @@ class ObjectStream(_Pulled):
 
     def opened(self) -> ObjectReader:
         """The one whole read of this stream, begun if it was not; pinned to the version known so far."""
+        self._demand_open()
         if self._reader is None:
             if self._info is None:
                 self._reader = self.store.read(self.key)

@@ -30,8 +30,7 @@ from crossdock.ports import Runner
 
 __all__ = ["DEFAULT_CONCURRENCY", "migrate", "plan", "resume"]
 
-DEFAULT_CONCURRENCY = 32
-# Shards at a time in this process; they share one pool, so that no shard's last object idles it.
+DEFAULT_CONCURRENCY = 256  # threads that may wait: each endpoint's limit decides how many requests go out
 _LOCAL_SHARDS = 4
 
 
@@ -110,7 +109,7 @@ def migrate(
         require: ``v0`` to ``v3``: a copy that proves less is a failure, and nothing is written if it can be known by then.
         strict: Refuse ends that are weaker than the promise (no conditional writes, reads that cannot be pinned, no digest
             checked) before anything moves, and objects like that one by one.
-        concurrency: Objects at a time in each process; 32 by default.
+        concurrency: Objects at a time in each process, at most; how many really move is found for each endpoint.
         runner: Where shards run; threads of this process by default.
         run_dir: URL of this run's directory; by default one below the user's state directory. A run there that did not
             end, of the same question, is gone on with.

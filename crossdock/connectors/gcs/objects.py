@@ -88,7 +88,12 @@ class Bucket:
             target = first if token is None else f"{first}&pageToken={quoted(token)}"
             answer = self.client.call(place, "GET", target, headers=_GZIP)
             document = parse_json(answer.data, operation, self.url)
-            page = [info_of(item) for item in document.get("items", ())]
+            try:
+                page = [info_of(item) for item in document.get("items", ())]
+            except (KeyError, ValueError) as error:
+                raise ConnectionLostError(
+                    f"a page describes no object: {error!r}", operation=operation, where=self.url
+                ) from error
             if token is None and page and page[0].key == start_after:
                 del page[0]
             last = self._in_order(page, last, prefix, place)

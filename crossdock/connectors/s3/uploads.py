@@ -120,8 +120,9 @@ def confirmed(learned: Learned, data: Chunk, sent: Digests, answer: Answer, **pl
         learned.checks_crc64nvme = crc is not None
     if crc is not None and sent.crc64nvme is not None and crc != sent.crc64nvme:
         raise IntegrityError("the server computed another crc64nvme", **place)  # type: ignore[arg-type]
-    if learned.checks_crc64nvme and sent.crc64nvme is not None:
+    if crc is not None and sent.crc64nvme is not None:
         return Digests(crc64nvme=sent.crc64nvme, md5=theirs)
+    # Not confirmed, also by a server that does so otherwise: something between may have dropped the header.
     if theirs is None:
         return NO_DIGESTS
     if theirs != (sent.md5 or digest_of(data, ["md5"]).md5):
