@@ -8,15 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
-import dask
 import distributed
 import pytest
 
 import crossdock as xd
 from crossdock.combine.sharding import ShardSizer
-from crossdock.errors import Retry
 from crossdock.model import State
 
 
@@ -177,26 +176,6 @@ def test_a_killed_worker_loses_nothing(runner, tmp_path):
     assert before != set(runner.workers().values())
 
 
-def test_an_item_that_kills_every_worker_fails_alone():
-    """Its shard is halved until it stands alone; its neighbours end as success."""
-
-    def work(x):
-        if x == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return x
-
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        poisoned = xd.DaskRunner(n_workers=2, shard_size=4, window=1)
-        with poisoned:
-            result = xd.task(work).map(x=range(8), runner=poisoned)
-            assert result.results(failed="none") == [0, 1, None, 3, 4, 5, 6, 7]
-    (outcome,) = result.failed()
-
-    assert isinstance(outcome.error.__cause__, xd.ConnectionLostError)
-    assert "every worker that ran this item died" in str(outcome.error)
-    assert outcome.error.retry is Retry.EXHAUSTED
-
-
 def test_secrets_given_as_text_reach_workers_started_afterwards():
     """And never stand in what is sent to them."""
     secret = xd.Secret("canary-3141")
@@ -262,7 +241,45 @@ def test_keep_cluster_leaves_it_and_an_address_finds_it(runner):
         keeping.workers()
         kept = keeping.cluster
     assert not kept.closed
+    with xd.DaskRunner(cluster=kept) as second:
+        assert inc.map(x=[5], runner=second).results() == [6]
+        assert second.cluster is kept
+    assert not kept.closed
     kept.close()
+
+
+def test_an_adaptive_cluster_gets_workers_when_there_is_work():
+    """It begins with none, and is told what it may use."""
+    with xd.DaskRunner(adapt_kwargs={"minimum": 0, "maximum": 1, "interval": "50ms"}) as adaptive:
+        assert inc.map(x=range(20), runner=adaptive).results() == list(range(1, 21))
+        assert (adaptive.cluster._adaptive.minimum, adaptive.cluster._adaptive.maximum) == (0, 1)
+
+
+def test_client_kwargs_reach_the_client(runner):
+    with xd.DaskRunner(FakeClusterHolder.address(runner), client_kwargs={"name": "named-by-a-test"}) as named:
+        assert inc.map(x=[1], runner=named).results() == [2]
+        assert "named-by-a-test" in client_of(named).id
+
+
+def test_a_runner_can_be_closed_and_used_again(runner):
+    again = xd.DaskRunner(FakeClusterHolder.address(runner))
+    assert inc.map(x=[1], runner=again).results() == [2]
+    again.close()
+    again.close()
+    assert inc.map(x=[2], runner=again).results() == [3]
+    again.close()
+
+
+def test_items_before_an_error_of_the_input_end(runner):
+    def numbers():
+        yield from range(3)
+        raise RuntimeError("input broke")
+
+    ended = []
+    with pytest.raises(RuntimeError, match="input broke"):
+        ended.extend(runner.run(add_one, numbers()))
+
+    assert sorted(ended) == [(0, 1), (1, 2), (2, 3)]
 
 
 class FakeClusterHolder:
@@ -352,25 +369,62 @@ def test_shards_grow_with_quick_items_and_shrink_at_the_end():
     assert slow.next_size() == 4
 
 
-def test_a_run_is_quiet_from_start_to_exit(tmp_path):
-    """Nothing on stderr: no lost keys, no closed comms, no tracebacks at interpreter exit."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import crossdock as xd\n"
-        "def work(n):\n"
-        "    return n\n"
-        "if __name__ == '__main__':\n"
-        "    with xd.DaskRunner(n_workers=1) as runner:\n"
-        "        result = xd.task(work).map(n=range(100), runner=runner)\n"
-        "        next(iter(result))\n"
-        "        result.cancel()\n"
-        "    print(sum(result.counts.values()))\n"
+QUIET = """
+import pathlib, sys, threading
+import crossdock as xd
+
+def work(n, marks):
+    (pathlib.Path(marks) / f"{n}-begun").touch()
+    threading.Event().wait(0.1)
+    (pathlib.Path(marks) / f"{n}-ended").touch()
+    return n
+
+if __name__ == "__main__":
+    with xd.DaskRunner(n_workers=2, threads=2) as runner:
+        result = xd.task(work).map(n=range(300), marks=sys.argv[1], runner=runner)
+        try:
+            next(iter(result))
+            if sys.argv[2] == "cancel":
+                result.cancel()
+            result.wait()
+        except KeyboardInterrupt:
+            print(sum(result.counts.values()))
+            raise SystemExit(130)
+    print(sum(result.counts.values()))
+"""
+
+
+@pytest.mark.parametrize("way", ["cancel", "interrupt"])
+def test_a_run_is_quiet_from_start_to_exit(tmp_path, way):
+    """Nothing on stderr but the verdict: no lost keys, no closed comms, no tracebacks at interpreter exit.
+
+    A terminal's Ctrl-C goes to all processes of the command; what runs then ends, and nothing else begins.
+    """
+    script, marks = tmp_path / "script.py", tmp_path / "marks"
+    marks.mkdir()
+    script.write_text(QUIET)
+    process = subprocess.Popen(
+        [sys.executable, script, marks, way],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+    if way == "interrupt":
+        until = time.monotonic() + 60
+        while not list(marks.glob("*-ended")):
+            assert time.monotonic() < until
+            threading.Event().wait(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    begun = {path.name.partition("-")[0] for path in marks.glob("*-begun")}
+    ended = {path.name.partition("-")[0] for path in marks.glob("*-ended")}
 
-    done = subprocess.run([sys.executable, script], check=True, timeout=60, capture_output=True, text=True)
-
-    assert done.stdout == "100\n"
-    assert [line for line in done.stderr.splitlines() if "cancelled" not in line] == []
+    assert process.returncode == (0 if way == "cancel" else 130)
+    assert out == "300\n"
+    assert [line for line in err.splitlines() if "cancelled" not in line] == []
+    assert begun == ended
+    assert 0 < len(begun) < 300
 
 
 def test_what_a_worker_wrote_is_where_it_said(runner, tmp_path):

@@ -10,22 +10,32 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import dask as _dask
 import distributed as _distributed
 
-from crossdock.combine.sharding import mismatch_text, software
-from crossdock.errors import ConfigError, ConnectionLostError
+from crossdock.combine.runners.dask_noise import quiet
+from crossdock.combine.runners.preflight import Check, asked_here, on_worker, versions
+from crossdock.combine.sharding import software
+from crossdock.errors import ConfigError, ConnectionLostError, CrossdockError
+from crossdock.events import Note, emit
 
-__all__ = ["ClusterRecipe", "Connection", "quiet"]
+__all__ = ["ClusterRecipe", "Connection"]
 
+
+_logger = logging.getLogger("crossdock.dask")
+
+_PREFLIGHT_S = 60.0  # a worker that takes longer is asked again with its first shard
 
 dask: Any = _dask  # Dask's calls are untyped
 distributed: Any = _distributed
+
+
+_announced: set[str] = set()  # clusters, by their scheduler's name for itself
 
 
 @dataclass(slots=True)
@@ -37,6 +47,93 @@ class Connection:
     owns_client: bool = True
     owns_cluster: bool = False
     scratch: str | None = None  # the local cluster's directory, which Dask itself leaves behind
+    announces: bool = True
+    said_versions: bool = False
+
+    def say_where(self) -> None:
+        """Tell, once per cluster, where a browser sees it."""
+        about = self.client.scheduler_info()
+        if not self.announces or "dashboard" not in about["services"] or about["id"] in _announced:
+            return
+        _announced.add(about["id"])
+        text = f"The Dask dashboard of this run is at {self.client.dashboard_link}"
+        _logger.info("%s", text)
+        emit(Note(text=text))
+
+    def preflight(self, check: Check, function: bytes) -> None:
+        """Ask every worker there is whether it can work for a task; a request or two each. Later workers are asked with their first shard.
+
+        Raises:
+            ConfigError: One runs other software, or cannot load the task.
+            MissingExtraError: One lacks a package.
+            CrossdockError: What a source or sink found out there: no credentials, no such bucket, no connection.
+            ConnectionLostError: The scheduler is gone.
+        """
+        answers = self.ask_all(asked_here, check, function, timeout_s=_PREFLIGHT_S)
+        refusing: dict[str, CrossdockError] = {}
+        for worker, answer in answers.items():
+            if isinstance(answer, ImportError | AttributeError):  # it does not even know what it was asked
+                refusing[worker] = ConfigError(
+                    f"it cannot import crossdock {software()[0]}: {type(answer).__name__}: {answer}",
+                    operation="preflight",
+                    hint=f"install crossdock {software()[0]} on the workers",
+                )
+            elif isinstance(answer, BaseException):
+                continue  # it was lost while it was asked; whoever takes its place is asked with its first shard
+            elif answer[0] is not None:
+                refusing[worker] = answer[0]
+        for worker, refusal in refusing.items():
+            raise on_worker(worker, refusal, others=len(refusing) - 1)
+        self._compare_versions(
+            {worker: each[1] for worker, each in answers.items() if isinstance(each, tuple)}
+        )
+
+    def _compare_versions(self, theirs: Mapping[str, Mapping[str, str]]) -> None:
+        """Other versions of what driver and workers speak with are worth a warning, once."""
+        mine = versions()
+        for worker, found in theirs.items():
+            other = [
+                f"{name} {found.get(name, 'missing')} (here {mine[name]})"
+                for name in mine
+                if found.get(name) != mine[name]
+            ]
+            if other and not self.said_versions:
+                self.said_versions = True
+                text = (
+                    f"worker {worker} runs {', '.join(other)}; errors that nobody understands may come of it"
+                )
+                _logger.warning("%s", text)
+                emit(Note(text=text))
+
+    def ask_all(self, function: Callable[..., Any], *args: Any, timeout_s: float) -> dict[str, Any]:
+        """What each worker answers, or its error. Nothing at all if one of them keeps everybody waiting.
+
+        Raises:
+            ConnectionLostError: The scheduler is gone.
+        """
+
+        async def ask() -> Any:
+            return await self.client.run(function, *args, on_error="return")
+
+        try:
+            return self.client.sync(ask, callback_timeout=timeout_s)  # type: ignore[no-any-return]
+        except TimeoutError:
+            _logger.warning("not all Dask workers answered within %.0f s; going on without", timeout_s)
+            return {}
+        except OSError as error:  # CommClosedError is one
+            raise ConnectionLostError(
+                f"the Dask scheduler does not answer: {error}", operation="run"
+            ) from error
+
+    def mend(self) -> None:
+        """Start the workers again that a cluster of ours gave up.
+
+        Dask's local clusters drop a worker for good that is away 15 s after it was lost, and be it because it was lost again.
+        """
+        if self.owns_cluster and isinstance(self.cluster, distributed.SpecCluster):
+            wanted = len(self.cluster.worker_spec)
+            if len(self.cluster.workers) < wanted:
+                self.cluster.scale(wanted)
 
     def close(self, *, keep_cluster: bool = False) -> None:
         """Close what is ours, quietly."""
@@ -63,16 +160,15 @@ class ClusterRecipe:
     startup_timeout_s: float = 120.0
 
     def open(self) -> Connection:
-        """Connect, starting a cluster if none is named, and check its workers. Nothing is left after a failure.
+        """Connect, starting a cluster if none is named, and wait for a worker. Nothing is left after a failure.
 
         Raises:
-            ConfigError: The cluster class or its arguments are wrong, or a worker runs other software.
+            ConfigError: The cluster class or its arguments are wrong.
             ConnectionLostError: No scheduler answers, or no worker comes.
         """
         connection = self._of_this_worker() or self._connect()
         try:
             self._wait_for_a_worker(connection.client)
-            _preflight(connection.client)
         except BaseException:
             connection.close()
             raise
@@ -87,7 +183,7 @@ class ClusterRecipe:
             distributed.get_worker()
         except ValueError:
             return None
-        return Connection(distributed.get_client(), owns_client=False)
+        return Connection(distributed.get_client(), owns_client=False, announces=False)
 
     def _connect(self) -> Connection:
         if self.client is not None:
@@ -129,13 +225,19 @@ class ClusterRecipe:
         kwargs = dict(self.cluster_kwargs)
         if kind is distributed.LocalCluster:
             kwargs = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", **kwargs}
-            kwargs.setdefault("n_workers", os.cpu_count() or 1)
+            kwargs.setdefault(
+                "n_workers", self.adapt_kwargs.get("minimum", 0) if self.adapt_kwargs else os.cpu_count() or 1
+            )
             kwargs.setdefault("preload", ["crossdock.combine.runners.worker_signals"])
             if "local_directory" not in kwargs:
                 kwargs["local_directory"] = scratch = tempfile.mkdtemp(prefix="crossdock-dask-")
         try:
-            # The scheduler of a LocalCluster has a directory of its own and takes it from the configuration only.
-            with dask.config.set({"temporary-directory": scratch} if scratch is not None else {}):
+            # What a scheduler in this process takes from the configuration only: the directory of its own, and to tell of each
+            # worker that died at once, instead of running what it had three times more; we know better what to do then.
+            settings: dict[str, Any] = {"distributed.scheduler.allowed-failures": 0}
+            if scratch is not None:
+                settings["temporary-directory"] = scratch
+            with dask.config.set(settings):
                 return kind(**kwargs), scratch
         except Exception as error:  # whatever somebody's cluster class raises
             if scratch is not None:
@@ -150,6 +252,10 @@ class ClusterRecipe:
             ) from error
 
     def _wait_for_a_worker(self, client: Any) -> None:
+        if client.nthreads():
+            return
+        # A cluster that scales by itself has no worker until there is something to do.
+        something = client.submit(os.getpid, key=f"crossdock-wake-{uuid.uuid4().hex}", pure=False)
         try:
             client.wait_for_workers(1, timeout=self.startup_timeout_s)
         except TimeoutError as error:
@@ -159,6 +265,8 @@ class ClusterRecipe:
                 where=str(client.scheduler.address),
                 hint="look at the cluster's own logs, or give a longer startup_timeout_s",
             ) from error
+        finally:
+            something.release()
 
 
 def _client_of(cluster: Any, options: dict[str, Any]) -> Any:
@@ -180,53 +288,3 @@ def _resolve(kind: Any) -> Any:
             operation="start cluster",
             hint="give its full dotted name, and install its package here",
         ) from error
-
-
-def _preflight(client: Any) -> None:
-    """Every worker runs our software, before any work is sent; later workers are checked with each shard.
-
-    Raises:
-        ConfigError: One does not; the text names it and both versions.
-    """
-    mine = software()
-    for worker, theirs in client.run(software, on_error="return").items():
-        if isinstance(theirs, BaseException):
-            raise ConfigError(
-                f"worker {worker} cannot import crossdock: {type(theirs).__name__}: {theirs}",
-                operation="preflight",
-                hint=f"install crossdock {mine[0]} on the workers",
-            )
-        if tuple(theirs) != mine:
-            raise ConfigError(
-                mismatch_text(mine, tuple(theirs)),
-                operation="preflight",
-                where=str(worker),
-                hint="install the same versions on both sides",
-            )
-
-
-_NOISY = (
-    "distributed",
-    "distributed.batched",
-    "distributed.client",
-    "distributed.comm",
-    "distributed.core",
-    "distributed.deploy.adaptive",
-    "distributed.nanny",
-    "distributed.scheduler",
-    "distributed.worker",
-    "tornado",
-)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Closing a cluster makes its parts report each other's absence; that is no news."""
-    levels = {name: logging.getLogger(name).level for name in _NOISY}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

@@ -6,27 +6,27 @@ worker processes inherit the secrets it refers to. Dask itself retries nothing b
 
 from __future__ import annotations
 
-import logging
-import operator
 import os
 import threading
+import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from crossdock.combine.runners.telling import level_of
 from crossdock.errors import ConfigError
 
 if TYPE_CHECKING:
     from crossdock.combine.runners.cluster import Connection
+    from crossdock.combine.runners.feed import Feed
 
 __all__ = ["DaskRunner"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_logger = logging.getLogger("crossdock.dask")
 _THREADS = 16  # per worker process: items mostly wait for a network
+_SHARDS_PER_SLOT = 4  # one runs, the others are queued so that no worker waits for the driver
 
 
 class DaskRunner:
@@ -51,7 +51,12 @@ class DaskRunner:
         threads: How many items each worker process runs at once.
         shard_size: Items per Dask task; ``"auto"`` aims at half a second each.
         window: How many shards may be under way; 4 per thread of the cluster by default.
+        preflight: Before work starts, ask each worker whether it has our software, can load the task, and reaches the
+            task's sources and sinks with its credentials: a request or two per worker and place.
+        worker_log_level: Log records of crossdock's loggers from this level on, made on workers while items run, are
+            carried here and logged here; ``None`` carries none.
         startup_timeout_s: How long to wait for the first worker.
+        no_workers_timeout_s: How long to go on waiting when none is left.
     """
 
     def __init__(
@@ -69,7 +74,10 @@ class DaskRunner:
         threads: int = _THREADS,
         shard_size: int | str = "auto",
         window: int | None = None,
+        preflight: bool = True,
+        worker_log_level: int | str | None = "WARNING",
         startup_timeout_s: float = 120.0,
+        no_workers_timeout_s: float = 120.0,
     ) -> None:
         places = {"address": address, "cluster": cluster, "cluster_class": cluster_class, "client": client}
         given = [name for name, value in places.items() if value is not None]
@@ -96,9 +104,12 @@ class DaskRunner:
         self._threads = threads
         self._shard_size = None if shard_size == "auto" else int(shard_size)
         self._window = window
+        self._preflight = preflight
+        self._log_level = level_of(worker_log_level)
+        self._no_workers_timeout_s = no_workers_timeout_s
         self._lock = threading.Lock()
         self._idle = threading.Condition()
-        self._runs: dict[object, int] = {}  # a run: the thread that iterates it
+        self._runs: dict[Feed[Any], int] = {}  # a run: the thread that iterates it
         self._connection: Connection | None = None
 
     # -- the port ------------------------------------------------------------------------------------------------
@@ -109,41 +120,68 @@ class DaskRunner:
         """Apply ``function`` to each item on some worker; yield ``(index, result or error)`` as shards end.
 
         Items are taken as shards are made, at most the window ahead. Results of items are pickled by the worker;
-        what cannot be is an error for its item. A worker that dies takes nothing along: Dask runs its shards again;
-        a shard that loses worker after worker is halved until the item that kills them stands alone and becomes a
-        ``ConnectionLostError``. Closing the generator, or Ctrl-C in it, begins no further item and waits for those
-        that run.
+        what cannot be is an error for its item. A worker that dies takes nothing along: what it had runs again; a shard
+        that loses worker after worker is halved until the item that kills them stands alone and becomes a
+        ``ConnectionLostError``. Events and log records of workers are told here, by the thread that iterates. Closing
+        the generator, or Ctrl-C in it, begins no further item and waits for those that run.
 
         Raises:
             ConfigError: The function or the first items cannot be pickled, or a worker runs other software.
-            ConnectionLostError: The cluster cannot be reached, or is gone.
+            ConnectionLostError: The cluster cannot be reached, is gone, or has no worker left.
+            CrossdockError: A worker lacks a package, credentials, or its connection to a store.
         """
+        from crossdock.combine.runners.daskpool import DaskPool
+        from crossdock.combine.runners.feed import Feed
+        from crossdock.combine.runners.onworker import free_slot
+        from crossdock.combine.runners.preflight import made_with, pickled_with_checks
         from crossdock.combine.runners.shardloop import ShardLoop
-        from crossdock.combine.sharding import free_slot
+        from crossdock.combine.runners.wire import cannot_travel, pickled
+        from crossdock.combine.sharding import Recipe, ShardSizer, origin, software
 
-        total = operator.length_hint(items, -1)
-        numbered = enumerate(items)
-        head = list(islice(numbered, self._shard_size or self._threads))
-        if not head:
+        feed = Feed(items)
+        head = feed.look(self._shard_size or self._threads)
+        if feed.is_empty:
             return
-        recipe = _pickled(function, name)
-        _pickled(
-            head, name
-        )  # the first items too: worker processes started below inherit the secrets in them
-        client = self._connect().client
-        free_slot()
-        loop = ShardLoop(
-            client,
-            recipe,
-            _chain(head, numbered),
-            total=total if total >= 0 else None,
-            name=name,
-            threads=self._threads,
-            shard_size=self._shard_size or getattr(function, "shard_size", None),
-            window=self._window,
-        )
-        with self._running():
+        # Before a cluster starts: its processes inherit the secrets in function and items.
+        try:
+            function_bytes, places = pickled_with_checks(function)
+        except Exception as error:
+            raise cannot_travel(name, error) from error
+        pickled(head, name)
+        del head
+        with self._running(feed):
+            connection = self._connect()
+            check = made_with(name, places) if self._preflight else None
+            if check is not None:
+                connection.preflight(check, function_bytes)
+            free_slot()
+            slots, threads = self._room(connection)
+            recipe = Recipe(
+                function=function_bytes,
+                name=name,
+                run_id=uuid.uuid4().hex,
+                threads=threads,
+                software=software(),
+                origin=origin(),
+                log_level=self._log_level,
+                check=check,
+            )
+            size = self._shard_size or getattr(function, "shard_size", None)
+            loop = ShardLoop(
+                DaskPool(connection, recipe),
+                feed,
+                sizer=ShardSizer(size, threads=threads, slots=slots, total=feed.total),
+                shards_per_slot=_SHARDS_PER_SLOT,
+                window=self._window,
+                no_workers_timeout_s=self._no_workers_timeout_s,
+            )
             yield from loop.outcomes()
+
+    def _room(self, connection: Connection) -> tuple[int, int]:
+        """How many shards run at once at present, and how many items each of them may run at once."""
+        counts = list(connection.client.nthreads().values()) or [1]
+        # Worker processes with several Dask threads run several shards at once; together they use ``threads``.
+        return sum(counts), max(1, self._threads // max(counts))
 
     def workers(self) -> dict[str, int]:
         """Address and process id of each worker; starts the cluster if it is not."""
@@ -173,7 +211,14 @@ class DaskRunner:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
+        if isinstance(
+            error[1], KeyboardInterrupt
+        ):  # wherever it struck: not only where somebody waits for a map
+            with self._idle:
+                runs = list(self._runs)
+            for run in runs:
+                run.call_off()
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -182,8 +227,7 @@ class DaskRunner:
         )
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
-        run = object()
+    def _running(self, run: Feed[Any]) -> Iterator[None]:
         with self._idle:
             self._runs[run] = threading.get_ident()
         try:
@@ -199,25 +243,5 @@ class DaskRunner:
         with self._lock:
             if self._connection is None:
                 self._connection = ClusterRecipe(**self._recipe_fields).open()
-                _logger.info("dask dashboard: %s", self._connection.client.dashboard_link)
+                self._connection.say_where()
             return self._connection
-
-
-def _chain(head: list[tuple[int, T]], rest: Iterator[tuple[int, T]]) -> Iterator[tuple[int, T]]:
-    # The head is consumed, not kept: an item leaves memory when its shard ended.
-    while head:
-        yield head.pop(0)
-    yield from rest
-
-
-def _pickled(value: Any, name: str) -> bytes:
-    import cloudpickle
-
-    try:
-        return cloudpickle.dumps(value, protocol=5)  # type: ignore[no-any-return]
-    except Exception as error:
-        raise ConfigError(
-            f"{name!r} or its arguments cannot be pickled for a worker: {type(error).__name__}: {error}",
-            operation="map",
-            hint="build clients and open files inside the task; give it recipes such as S3Source(...)",
-        ) from error

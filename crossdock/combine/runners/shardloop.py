@@ -1,145 +1,154 @@
 """The loop between a driver and its workers: items into shards, shards under way, outcomes back in completion order.
 
-Runs on the thread that iterates it. Imported when a ``DaskRunner`` runs: it imports Dask.
+Runs on the thread that iterates it; what workers tell meanwhile is said again there. One for all kinds of workers: see ``pool``.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-import uuid
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import CancelledError
 from typing import Any
 
-import distributed as _distributed
-
-from crossdock.combine.runners.cluster import quiet
-from crossdock.combine.sharding import Recipe, ShardSizer, decode, encode_items, run_shard, software, stop_run
+from crossdock.combine.runners.feed import Feed
+from crossdock.combine.runners.pool import Answered, Failed, Gone, Lost, News, Pool, Told, Unbegun, Woken
+from crossdock.combine.runners.telling import retell
+from crossdock.combine.runners.wire import Answer, decode, encode_items
+from crossdock.combine.sharding import MAX_REFUSALS, Shard, ShardSizer, after_loss
 from crossdock.errors import ConnectionLostError, CrossdockError, Retry, UnexpectedError
+from crossdock.events import Note, emit
 
 __all__ = ["ShardLoop"]
 
-distributed: Any = _distributed  # Dask's calls are untyped
+_logger = logging.getLogger("crossdock.runner")
 
-_SHARDS_PER_SLOT = 4  # one runs, the others are queued so that no worker waits for the driver
 _PATIENCE_S = 0.05  # an unfinished shard waits no longer for its next item
 _CENSUS_S = 2.0  # how often the workers are counted: clusters grow and shrink
-_MAX_LOSSES = 3  # a shard that was lost so often, and not because its worker died, is given up
+_IDLE_S = 1.0
 
 Ended = tuple[int, Any]
 
 
-@dataclass(slots=True, eq=False)
-class _Shard:
-    """Items under way: their positions, themselves (to send again), and how often they were lost."""
-
-    numbers: list[int]
-    items: list[Any]
-    losses: int = 0
-
-    def halves(self) -> tuple[_Shard, _Shard]:
-        middle = len(self.items) // 2
-        return (
-            _Shard(self.numbers[:middle], self.items[:middle]),
-            _Shard(self.numbers[middle:], self.items[middle:]),
-        )
-
-
 class ShardLoop:
-    """One run of one function over a cluster.
+    """One run of one function over a pool of workers.
 
     Args:
-        client: A connected Dask client.
-        function: The pickled function.
-        numbered: ``(position, item)``, taken as shards are made.
-        total: How many items there are, if known.
-        name: Prefix of the Dask keys.
-        threads: Items at once per worker process.
-        shard_size: Items per shard; ``None`` sizes by duration.
-        window: Shards under way; ``None`` follows the cluster's size.
+        pool: The workers.
+        feed: The items, taken as shards are made; as long as some are under way, only those that are there.
+        sizer: Items per shard.
+        shards_per_slot: How many shards are under way for each that can run.
+        window: Shards under way; ``None`` follows the pool's size.
+        item_window: Items under way; ``None`` leaves it to the shards.
+        no_workers_timeout_s: How long there may be no worker at all.
     """
 
     def __init__(
         self,
-        client: Any,
-        function: bytes,
-        numbered: Iterator[tuple[int, Any]],
+        pool: Pool,
+        feed: Feed[Any],
         *,
-        total: int | None,
-        name: str,
-        threads: int,
-        shard_size: int | None,
+        sizer: ShardSizer,
+        shards_per_slot: int,
         window: int | None,
+        item_window: int | None = None,
+        no_workers_timeout_s: float = 120.0,
     ) -> None:
-        self._client = client
-        self._numbered = numbered
-        self._name = name
+        self._pool = pool
+        self._feed = feed
+        self._sizer = sizer
+        self._shards_per_slot = shards_per_slot
         self._fixed_window = window
-        self._run_id = uuid.uuid4().hex
-        counts = list(client.nthreads().values()) or [1]
-        # Worker processes with several Dask threads run several shards at once; together they use ``threads``.
-        threads = max(1, threads // max(counts))
-        self._recipe = Recipe(function=function, run_id=self._run_id, threads=threads, software=software())
-        self._sizer = ShardSizer(shard_size, threads=threads, slots=sum(counts), total=total)
-        self._slots: int = sum(counts)
-        self._counted = time.monotonic()
-        self._completed = distributed.as_completed(loop=client.loop)
-        self._under_way: dict[Any, _Shard] = {}  # future: its shard
-        self._again: deque[_Shard] = deque()
+        self._item_window = item_window
+        self._no_workers_timeout_s = no_workers_timeout_s
+        self._slots = 1
+        self._counted = 0.0
+        self._last_seen = time.monotonic()
+        self._under_way: dict[int, Shard] = {}  # ticket: shard
+        self._items_under_way = 0
+        self._again: deque[Shard] = deque()
+        self._suspects: deque[Shard] = deque()  # one of them is under way at a time
+        self._said: set[str] = set()
         self._more = True
+        self._stopped = False
         self._broken: Exception | None = None
-        self._submitted = 0
+        self._sent = 0
 
     def outcomes(self) -> Iterator[Ended]:
         """Position and result or error of each item, as shards end.
 
         Raises:
             Exception: What taking an item raised, after everything that had begun ended.
-            ConnectionLostError: The scheduler is gone.
+            ConnectionLostError: The cluster is gone, or no worker is left and none comes.
         """
+        self._feed.listen(self._pool.wake)
         try:
+            self._census()
             while True:
+                if self._feed.stopped and not self._stopped:
+                    yield from self._begin_nothing_more()
                 self._fill()
                 if not self._under_way:
                     break
-                future = next(self._completed)
-                yield from self._ended(future, self._under_way.pop(future))
-        except KeyboardInterrupt:
-            self._abandon()
-            raise
+                news = self._pool.receive(_IDLE_S)
+                if news is None:
+                    self._census()
+                else:
+                    yield from self._hear(news)
         finally:
             self._stop()
         if self._broken is not None:
             raise self._broken
 
+    def _begin_nothing_more(self) -> Iterator[Ended]:
+        """The input was called off: items that were taken and did not begin come back as ``CancelledError``."""
+        self._stopped, self._more = True, False
+        if self._under_way:
+            self._pool.stop()
+        for shard in (*self._again, *self._suspects):
+            yield from self._given_up(shard, CancelledError())
+        self._again.clear()
+        self._suspects.clear()
+
     # -- sending -------------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
         while len(self._under_way) < self._window():
-            shard = self._again.popleft() if self._again else self._next_shard()
+            shard = self._next_again() or self._next_shard()
             if shard is None:
                 return
-            self._submit(shard)
-            if self._completed.has_ready():
+            ticket, self._sent = self._sent, self._sent + 1
+            self._under_way[ticket] = shard
+            self._items_under_way += len(shard.items)
+            self._pool.send(ticket, encode_items(shard.items))
+            if self._pool.has_news():
                 return  # what ended is yielded before more input is waited for: it may depend on the consumer
 
     def _window(self) -> int:
-        if self._fixed_window is not None:
-            return self._fixed_window
         if time.monotonic() - self._counted > _CENSUS_S:
-            self._slots = sum(self._client.nthreads().values()) or self._slots
-            self._counted = time.monotonic()
-        return _SHARDS_PER_SLOT * self._slots
+            self._census()
+        return self._fixed_window or self._shards_per_slot * max(self._slots, 1)
 
-    def _next_shard(self) -> _Shard | None:
+    def _next_again(self) -> Shard | None:
+        if self._again:
+            return self._again.popleft()
+        if self._suspects and not any(shard.is_suspect for shard in self._under_way.values()):
+            return self._suspects.popleft()
+        return None
+
+    def _next_shard(self) -> Shard | None:
         """Take items until the shard is full, the input ends, or items come too slowly to wait for."""
-        shard = _Shard([], [])
+        shard = Shard([], [])
         size = self._sizer.next_size()
-        until = None
-        while self._more and len(shard.items) < size:
+        if self._item_window is not None:
+            size = min(size, self._item_window - self._items_under_way)
+        until = float("inf")
+        while self._more and len(shard.items) < size and (left := until - time.monotonic()) > 0:
+            if (shard.items or self._under_way) and not self._feed.ready(left if shard.items else 0.0):
+                break
             try:
-                number, item = next(self._numbered)
+                number, item = next(self._feed)
             except StopIteration:
                 self._more = False
             except Exception as error:
@@ -147,112 +156,135 @@ class ShardLoop:
             else:
                 shard.numbers.append(number)
                 shard.items.append(item)
-                until = until or time.monotonic() + _PATIENCE_S
-                if time.monotonic() > until:
-                    break
+                until = min(until, time.monotonic() + _PATIENCE_S)
         self._sizer.took(len(shard.items))
         return shard if shard.items else None
 
-    def _submit(self, shard: _Shard) -> None:
-        key = f"{self._name}-{self._run_id[:12]}-{self._submitted}"
-        self._submitted += 1
-        future = self._client.submit(
-            run_shard, self._recipe, encode_items(shard.items), key=key, pure=False, retries=0
-        )
-        self._under_way[future] = shard
-        self._completed.add(future)
+    def _census(self) -> None:
+        """Count the workers.
+
+        Raises:
+            ConnectionLostError: There has been none for too long, or the cluster is gone.
+        """
+        self._slots = self._pool.slots()
+        self._counted = now = time.monotonic()
+        if self._slots:
+            self._last_seen = now
+        elif now - self._last_seen > self._no_workers_timeout_s:
+            raise ConnectionLostError(
+                f"no worker is left, and none came back within {self._no_workers_timeout_s:.0f} s; "
+                "what ended before was reported",
+                operation="run",
+                hint="look at the cluster's own logs; no_workers_timeout_s waits longer",
+            )
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
-    def _ended(self, future: Any, shard: _Shard) -> Iterator[Ended]:
-        status = future.status
-        try:
-            if status == "finished":
-                yield from self._results(future.result(), shard)
-            elif status == "error":
-                yield from self._failed(future.exception(), shard)
+    def _hear(self, news: News) -> Iterator[Ended]:
+        if isinstance(news, Told):
+            retell(news.message)
+        elif isinstance(news, Gone):
+            self._say(news.text)
+        elif not isinstance(news, Woken):
+            shard = self._under_way.pop(news.ticket)
+            self._items_under_way -= len(shard.items)
+            if isinstance(news, Answered):
+                yield from self._answered(news.data, shard)
+            elif isinstance(news, Failed):
+                yield from self._given_up(shard, news.error)
+            elif isinstance(news, Unbegun):
+                yield from self._given_up(shard, CancelledError())
             else:
-                yield from self._lost(shard, status)
-        finally:
-            future.release()
+                yield from self._lost(news, shard)
 
-    def _results(self, data: bytes, shard: _Shard) -> Iterator[Ended]:
-        try:
-            results, seconds = decode(data)
-        except Exception as error:
-            trouble = UnexpectedError(f"a worker's answer cannot be read: {type(error).__name__}: {error}")
-            trouble.__cause__ = error
-            results, seconds = [trouble] * len(shard.numbers), 0.0
+    def _answered(self, data: bytes, shard: Shard) -> Iterator[Ended]:
+        answer = _read(data)
+        if isinstance(answer, UnexpectedError):
+            yield from self._given_up(shard, answer)
+            return
+        if answer.refusal is not None:
+            yield from self._refused(answer.refusal, shard)
+            return
+        results = answer.results
         if len(results) < len(shard.numbers):  # the shard's items could not even be read there
             results = results[:1] * len(shard.numbers)
-        if seconds:
-            self._sizer.observe(len(results), seconds)
+        if answer.seconds:
+            self._sizer.observe(len(results), answer.seconds)
         yield from zip(shard.numbers, results, strict=True)
 
-    def _failed(self, error: Any, shard: _Shard) -> Iterator[Ended]:
-        """The Dask task itself failed: its workers died under it, or it could not be loaded there."""
-        if isinstance(error, distributed.KilledWorker):
-            if len(shard.items) > 1:
-                self._again.extend(shard.halves())
-                return
-            if shard.losses == 0:  # it may only have stood beside the culprit: once more, alone
-                shard.losses = 1
-                self._again.append(shard)
-                return
-            cause: CrossdockError = ConnectionLostError(
-                f"every worker that ran this item died ({error.last_worker.address} last)",
+    def _refused(self, error: CrossdockError, shard: Shard) -> Iterator[Ended]:
+        """A worker that came late is not fit; others may be."""
+        if str(error) not in self._said:
+            self._said.add(str(error))
+            self._say(f"a worker that came late cannot take part: {error}")
+        shard.refusals += 1
+        if self._stopped:
+            yield from self._given_up(shard, CancelledError())
+        elif shard.refusals < MAX_REFUSALS:
+            self._again.append(shard)
+        else:
+            yield from self._given_up(shard, error)
+
+    def _lost(self, lost: Lost, shard: Shard) -> Iterator[Ended]:
+        if self._stopped:
+            text = f"its worker was lost while the run was being stopped ({lost.text})"
+            yield from self._given_up(shard, ConnectionLostError(text, operation="run"))
+            return
+        again = after_loss(shard, lost.deaths)
+        for each in again:
+            (self._suspects if each.is_suspect else self._again).append(each)
+        if not again:
+            cause = ConnectionLostError(
+                f"every worker that ran this item died ({lost.text})",
                 operation="run",
+                attempts=shard.losses,
                 retry=Retry.EXHAUSTED,
                 hint="look for its memory use, or for what kills the process, in the worker's log",
             )
-        else:
-            cause = UnexpectedError(
-                f"the shard failed on its worker: {type(error).__name__}: {error}", operation="run"
-            )
-            cause.__cause__ = error
-        for number in shard.numbers:
-            yield number, cause
+            yield from self._given_up(shard, cause)
 
-    def _lost(self, shard: _Shard, status: str) -> Iterator[Ended]:
-        """The scheduler forgot the shard (it was restarted, or the connection to it broke)."""
-        if self._client.status != "running":
-            raise ConnectionLostError(
-                "the Dask scheduler is gone; what ended before was reported",
-                operation="run",
-                hint="start the cluster and run again",
-            )
-        shard.losses += 1
-        if shard.losses <= _MAX_LOSSES:
-            self._again.append(shard)
-            return
+    def _given_up(self, shard: Shard, error: BaseException) -> Iterator[Ended]:
         for number in shard.numbers:
-            yield (
-                number,
-                ConnectionLostError(
-                    f"the scheduler lost this item {shard.losses} times ({status})",
-                    operation="run",
-                    retry=Retry.EXHAUSTED,
-                ),
-            )
+            yield number, error
+
+    def _say(self, text: str) -> None:
+        _logger.warning("%s", text)
+        emit(Note(text=text))
 
     # -- stopping ------------------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
         """Begin nothing more on any worker, wait for what runs, forget the rest."""
-        if not self._under_way or self._client.status != "running":
-            return
-        with quiet():
-            try:
-                self._client.run(stop_run, self._run_id, on_error="ignore")
-                with self._client.as_current():  # it may not be the process's default client
-                    distributed.wait(list(self._under_way))
-            finally:
-                self._abandon()
+        try:
+            if self._under_way and not self._stopped:
+                self._pool.stop()
+            while self._under_way:
+                news = self._pool.receive(_IDLE_S)
+                if isinstance(news, Told):
+                    retell(news.message)
+                elif isinstance(news, Answered | Lost | Failed | Unbegun):
+                    del self._under_way[news.ticket]
+                    if isinstance(news, Answered):
+                        _read(news.data)
+                elif news is None and not self._pool.slots():
+                    break  # nobody is left to answer
+        except CrossdockError:  # it is gone: nothing runs that could be waited for
+            _logger.debug("the workers were gone when the run was stopped", exc_info=True)
+        finally:
+            if self._under_way:
+                self._pool.abandon()
+                self._under_way.clear()
+            self._pool.close()
 
-    def _abandon(self) -> None:
-        """Forget everything under way without waiting."""
-        if self._under_way and self._client.status == "running":
-            with quiet():
-                self._client.run(stop_run, self._run_id, on_error="ignore")
-                self._client.cancel(list(self._under_way))
-        self._under_way.clear()
+
+def _read(data: bytes) -> Answer | UnexpectedError:
+    """A worker's answer; what it told is said again at once."""
+    try:
+        answer: Answer = decode(data)
+    except Exception as error:
+        trouble = UnexpectedError(f"a worker's answer cannot be read: {type(error).__name__}: {error}")
+        trouble.__cause__ = error
+        return trouble
+    if answer.told is not None:
+        retell(answer.told)
+    return answer
