@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crossdock.combine import (
+        Cache as Cache,
         CombinedTask as CombinedTask,
         DaskRunner as DaskRunner,
         LocalRunner as LocalRunner,
@@ -22,23 +23,31 @@ if TYPE_CHECKING:
         into as into,
         one_task as one_task,
         param as param,
+        product as product,
         task as task,
         unmapped as unmapped,
     )
     from crossdock.connectors import (
+        AzureSink as AzureSink,
+        AzureSource as AzureSource,
         GCSSink as GCSSink,
         GCSSource as GCSSource,
+        HTTPSource as HTTPSource,
         LocalSink as LocalSink,
         LocalSource as LocalSource,
         MemorySink as MemorySink,
         MemorySource as MemorySource,
         S3Sink as S3Sink,
         S3Source as S3Source,
+        SFTPSink as SFTPSink,
+        SFTPSource as SFTPSource,
         sink as sink,
         source as source,
     )
     from crossdock.flows import (
+        CleanupReport as CleanupReport,
         Report as Report,
+        cleanup as cleanup,
         copy as copy,
         migrate as migrate,
         plan as plan,
@@ -52,6 +61,12 @@ if TYPE_CHECKING:
         Outcome as Outcome,
         Receipt as Receipt,
         Verification as Verification,
+    )
+    from crossdock.notifications import (
+        RunEnded as RunEnded,
+        apprise as apprise,
+        slack as slack,
+        webhook as webhook,
     )
     from crossdock.options import Secret as Secret
     from crossdock.tasks import Task as Task
@@ -69,9 +84,11 @@ _HOMES = {
     "combine": "crossdock.combine",
     "current": "crossdock.combine",
     "TaskContext": "crossdock.combine",
+    "Cache": "crossdock.combine",
     # mapping and runners
     "unmapped": "crossdock.combine",
     "flatten": "crossdock.combine",
+    "product": "crossdock.combine",
     "MapResult": "crossdock.combine",
     "LocalRunner": "crossdock.combine",
     "DaskRunner": "crossdock.combine",
@@ -82,16 +99,28 @@ _HOMES = {
     "S3Sink": "crossdock.connectors",
     "GCSSource": "crossdock.connectors",
     "GCSSink": "crossdock.connectors",
+    "AzureSource": "crossdock.connectors",
+    "AzureSink": "crossdock.connectors",
     "LocalSource": "crossdock.connectors",
     "LocalSink": "crossdock.connectors",
     "MemorySource": "crossdock.connectors",
     "MemorySink": "crossdock.connectors",
+    "HTTPSource": "crossdock.connectors",
+    "SFTPSource": "crossdock.connectors",
+    "SFTPSink": "crossdock.connectors",
     # flows
     "copy": "crossdock.flows",
     "migrate": "crossdock.flows",
     "resume": "crossdock.flows",
     "plan": "crossdock.flows",
+    "cleanup": "crossdock.flows",
     "Report": "crossdock.flows",
+    "CleanupReport": "crossdock.flows",
+    # notifications
+    "slack": "crossdock.notifications",
+    "webhook": "crossdock.notifications",
+    "apprise": "crossdock.notifications",
+    "RunEnded": "crossdock.notifications",
     # values
     "ByteRange": "crossdock.model",
     "Digests": "crossdock.model",
@@ -121,9 +150,11 @@ _ERRORS = frozenset(
         "RangeError",
         "StalledError",
         "StorageError",
+        "StrictError",
         "TaskFailed",
         "ThrottledError",
         "UnexpectedError",
+        "UnprovenError",
         "UnsupportedError",
     }
 )

@@ -13,11 +13,12 @@ from typing import Any
 
 from crossdock.combine import combined as _combined
 from crossdock.combine.block import Block, TracedTask, one_task
-from crossdock.combine.columns import flatten, unmapped
+from crossdock.combine.cache import Cache
 from crossdock.combine.combined import CombinedTask, NeverRunWarning, combine
 from crossdock.combine.context import TaskContext, current
 from crossdock.combine.described import param
 from crossdock.combine.functions import FunctionTask, task
+from crossdock.combine.given import flatten, product, unmapped
 from crossdock.combine.guard import LargeResultWarning
 from crossdock.combine.mapresult import MapResult
 from crossdock.combine.runners.dask import DaskRunner
@@ -27,6 +28,7 @@ from crossdock.tasks import set_combiner
 
 __all__ = [
     "Block",
+    "Cache",
     "CombinedTask",
     "DaskRunner",
     "FunctionTask",
@@ -42,6 +44,7 @@ __all__ = [
     "into",
     "one_task",
     "param",
+    "product",
     "task",
     "unmapped",
 ]

@@ -1,78 +1,44 @@
-"""What ``map`` maps over: which arguments are iterated, and row by row what each item gets.
+"""The mapped arguments of one map, side by side: row by row what each item gets.
 
-Lazy throughout: a row is made when a runner has room for it. Text, bytes, mappings, paths, tables and frames are
-values, not columns; so is whatever is wrapped in ``unmapped``.
+Lazy throughout: a row is made when it is asked for. What counts as a column is said in ``given``.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sized
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from crossdock.combine.given import Bundle, Unmapped, cells, is_column, known_length, may_wait
 from crossdock.errors import CompositionError, MapLengthMismatch
-from crossdock.model import Outcome
-from crossdock.ports import ByteStream
 
-__all__ = ["Columns", "OutcomesInOrder", "UpstreamFailure", "flatten", "unmapped"]
+__all__ = ["Columns", "OfBundle", "Row"]
+
+Row = tuple[int, tuple[Any, ...]]
+"""An item's index and its mapped values, in the order of ``Columns.names``."""
 
 _END = object()
 
 
-class _Wrapped:
-    __slots__ = ("value",)
+@dataclass(frozen=True, slots=True, eq=False)
+class OfBundle:
+    """Stands for one parameter whose values come out of a bundle."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-class Unmapped(_Wrapped):
-    """A value every item gets whole; made by ``unmapped``."""
+    bundle: Bundle
 
 
-class Flattened(_Wrapped):
-    """Iterables to be taken apart one level; made by ``flatten``."""
+class _OneColumn:
+    """A column as a bundle of one name."""
 
+    def __init__(self, name: str, column: Any) -> None:
+        self.names = (name,)
+        self.total = known_length(column)
+        self.may_wait = may_wait(column)
+        self._column = column
 
-def unmapped(value: Any) -> Any:
-    """Give a value to every item whole, even if it could be iterated."""
-    return Unmapped(value)
-
-
-def flatten(values: Any) -> Any:
-    """Map over the elements of the elements: one level, lazily, in order.
-
-    ``values`` may be another map's result: each of its values is taken apart as it arrives, and an item of it that
-    failed becomes one ``upstream_failed`` item here.
-    """
-    return Flattened(values)
-
-
-class OutcomesInOrder:
-    """What a map's result is to another map: outcomes, in input order, each as soon as it is known."""
-
-    def in_order(self) -> Iterator[Outcome]:
-        """Outcomes in input order; waits for each."""
-        raise NotImplementedError
-
-
-class UpstreamFailure:
-    """Stands in a row where a value would be, had the item it comes from not failed."""
-
-    __slots__ = ("outcome",)
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-
-
-def is_column(value: Any) -> bool:
-    """Whether ``map`` iterates a value rather than giving it to every item."""
-    if isinstance(value, Flattened | OutcomesInOrder):
-        return True
-    scalar = isinstance(value, Unmapped | str | bytes | bytearray | memoryview | Mapping | os.PathLike)
-    if scalar or hasattr(value, "__arrow_c_stream__") or hasattr(value, "__dataframe__"):
-        return False
-    return isinstance(value, Iterable) and not isinstance(value, ByteStream)
+    def rows(self, task: str) -> Iterator[tuple[Any, ...]]:
+        return zip(cells(task, self.names[0], self._column), strict=False)
 
 
 class Columns:
@@ -82,32 +48,46 @@ class Columns:
         names: The mapped parameters.
         constants: The other parameters and their values.
         total: The number of rows if it is known beforehand.
+        may_wait: Whether making a row may take a while, because it waits for something else.
+
+    Args:
+        task: The task's name, for errors.
+        arguments: By parameter: a column, a single value, or ``OfBundle``.
+        indices: What the rows are numbered; from 0 by default.
 
     Raises:
         MapLengthMismatch: Two arguments of known length differ.
         CompositionError: Nothing is mapped.
     """
 
-    def __init__(self, task: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, task: str, arguments: Mapping[str, Any], *, indices: Sequence[int] | None = None
+    ) -> None:
         self._task = task
-        columns = {name: value for name, value in arguments.items() if is_column(value)}
-        if not columns:
+        self.indices = indices
+        sources: list[Bundle | _OneColumn] = []
+        self.constants: dict[str, Any] = {}
+        for name, value in arguments.items():
+            if isinstance(value, OfBundle):
+                if not any(value.bundle is each for each in sources):
+                    sources.append(value.bundle)
+            elif is_column(value):
+                sources.append(_OneColumn(name, value))
+            else:
+                self.constants[name] = value.value if isinstance(value, Unmapped) else value
+        if not sources:
             raise CompositionError(
                 f"map of {task!r} has nothing to map over: every argument is a single value",
                 hint="give at least one list, tuple or iterator; text, dicts, paths and frames are single values",
             )
-        self.names = tuple(columns)
-        self.constants = {
-            name: value.value if isinstance(value, Unmapped) else value
-            for name, value in arguments.items()
-            if name not in columns
-        }
-        known = {name: len(value) for name, value in columns.items() if _has_known_length(value)}
+        self._sources = sources
+        self.names = tuple(name for source in sources for name in source.names)
+        self.may_wait = any(source.may_wait for source in sources)
+        known = {", ".join(source.names): source.total for source in sources if source.total is not None}
         if len(set(known.values())) > 1:
             lengths = ", ".join(f"{name} has {length}" for name, length in known.items())
             raise self._mismatch(lengths)
         self.total = next(iter(known.values()), None)
-        self._columns = columns
 
     def _mismatch(self, lengths: str) -> MapLengthMismatch:
         return MapLengthMismatch(
@@ -115,44 +95,22 @@ class Columns:
             hint="give a value that every item shares as xd.unmapped(value)",
         )
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """One tuple per item, values or ``UpstreamFailure``, in the order of ``names``.
+    def rows(self) -> Iterator[Row]:
+        """One row per item, its cells values, ``UpstreamFailure`` or ``Unkept``, in input order.
 
         Raises:
             MapLengthMismatch: One argument ended before another; every row before that was yielded.
         """
-        iterators = [_cells(self._task, name, value) for name, value in self._columns.items()]
-        count = 0
+        iterators = [source.rows(self._task) for source in self._sources]
+        position = 0
         while True:
-            row = tuple(next(iterator, _END) for iterator in iterators)
-            ended = [name for name, cell in zip(self.names, row, strict=True) if cell is _END]
-            if len(ended) == len(row):
+            parts = [next(iterator, _END) for iterator in iterators]
+            ended = [source for source, part in zip(self._sources, parts, strict=True) if part is _END]
+            if len(ended) == len(parts):
                 return
             if ended:
-                raise self._mismatch(f"{', '.join(ended)} ended after {count}, others go on")
-            yield row
-            count += 1
-
-
-def _has_known_length(value: Any) -> bool:
-    return isinstance(value, Sized) and not isinstance(value, OutcomesInOrder)
-
-
-def _cells(task: str, name: str, value: Any) -> Iterator[Any]:
-    if isinstance(value, OutcomesInOrder):
-        for outcome in value.in_order():
-            yield outcome.value if outcome.ok else UpstreamFailure(outcome)
-    elif isinstance(value, Flattened):
-        outer = value.value
-        for inner in _cells(task, name, outer):
-            if isinstance(inner, UpstreamFailure):
-                yield inner
-            elif is_column(inner):
-                yield from inner
-            else:
-                raise CompositionError(
-                    f"flatten of {name!r} in the map of {task!r} meets a {type(inner).__name__}, which has no elements",
-                    hint="flatten takes one level apart: give it an iterable of iterables",
-                )
-    else:
-        yield from value
+                names = ", ".join(name for source in ended for name in source.names)
+                raise self._mismatch(f"{names} ended after {position}, others go on")
+            row: Any = parts[0] if len(parts) == 1 else tuple(itertools.chain.from_iterable(parts))  # type: ignore[arg-type]
+            yield position if self.indices is None else self.indices[position], row
+            position += 1

@@ -9,17 +9,23 @@ from __future__ import annotations
 import inspect
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
-from concurrent.futures import thread as _futures_first  # noqa: F401 - its exit hook must be registered before ours
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from crossdock.combine.columns import Columns
+from crossdock.combine.again import FailedItems
+from crossdock.combine.binding import columns_of
+from crossdock.combine.destinations import Ask, Destinations
+from crossdock.combine.driving import MapJob
 from crossdock.combine.execution import Execution
+from crossdock.combine.hooks import Hooks, RunHook, run_hooks_of
 from crossdock.combine.mapresult import MapResult
+from crossdock.combine.reference import importable_name
 from crossdock.combine.settings import Settings
+from crossdock.combine.tolerance import Tolerate, tolerance_of
 from crossdock.errors import CompositionError, ConfigError
 from crossdock.model import Outcome
+from crossdock.notifications.notifier import Notifier
 from crossdock.ports import Runner
 from crossdock.tasks import active_recorder
 
@@ -44,7 +50,7 @@ class MapTarget:
     run: RunItem
     signature: inspect.Signature | None
     settings: Settings
-    destination: Callable[[Mapping[str, Any]], str | None] | None = None
+    destination: Ask | None = None
 
 
 class Mappable:
@@ -59,25 +65,42 @@ class Mappable:
         *args: Any,
         runner: Runner | None = None,
         window: int | None = None,
-        tolerate: Literal["all", "none"] = "all",
+        tolerate: Tolerate = "all",
+        max_failures: int | None = None,
+        on_success: RunHook | Sequence[RunHook] | None = None,
+        on_failure: RunHook | Sequence[RunHook] | None = None,
+        on_completion: RunHook | Sequence[RunHook] | None = None,
+        notify: Notifier | Sequence[Notifier] | None = None,
         **kwargs: Any,
     ) -> MapResult:
         """Run this task once per row of its mapped arguments; starts now, does not wait.
 
         Lists, tuples, iterators and results of other maps are iterated, side by side and equally long; text, bytes,
-        mappings, paths, tables and frames, and whatever is ``unmapped``, go to every item. Iterators are pulled as
-        the runner has room, by the map's own thread. An item that fails, fails alone.
+        mappings, paths, tables and frames, and whatever is ``unmapped``, go to every item. By position, a ``product``
+        gives all combinations of several arguments, and ``result.failed()`` what failed before, with the arguments it
+        had. Iterators are pulled as the runner has room, by a thread of the map. An item that fails, fails alone.
+
+        Where the halves of a pair say before they run where an item goes (sources and sinks do), the second item with
+        the same destination fails before it starts.
 
         Args:
-            *args: Arguments by position.
+            *args: Arguments by position; ``product``, or failed items.
             runner: Where to run; threads in this process by default. A runner given here is not closed here.
             window: How many items may be under way, for the default runner.
-            tolerate: ``none`` cancels what has not begun as soon as one item fails.
+            tolerate: After which failures to begin further items: ``all``; ``data``: those of an item's own data, not
+                those the next item would meet too, such as missing credentials (``tolerance.is_systemic``); ``none``.
+                What was not begun ends as ``cancelled``.
+            max_failures: Begin nothing more after so many items without a value.
+            on_success: Called once with a ``RunEnded`` when all items ended well; one function or several.
+            on_failure: The same, when some did not.
+            on_completion: The same, in either case.
+            notify: The same for notifiers, such as ``xd.slack("env:SLACK_WEBHOOK")``.
             **kwargs: Arguments by name.
 
         Raises:
             MapLengthMismatch: Arguments of known length differ. (Others: raised by whatever waits for the result.)
             CompositionError: Unknown or missing arguments, nothing to map over, or a ``one_task()`` block is open.
+            ConfigError: An option makes no sense, or a notifier leads nowhere.
         """
         target = self.map_target()
         name = target.name
@@ -85,46 +108,60 @@ class Mappable:
             raise CompositionError(
                 f"map of {name!r} inside a one_task() block has no meaning; map after the block"
             )
-        if tolerate not in ("all", "none"):
-            raise ConfigError(f"tolerate is 'all' or 'none', not {tolerate!r}")
         if window is not None and (runner is not None or window < 1):
             raise ConfigError(
                 "window is 1 or more, and for the default runner only", hint="give it to the runner itself"
             )
-        columns = Columns(name, _named(name, target.signature, args, kwargs))
+        tolerance = tolerance_of(tolerate, max_failures)
+        run_hooks = run_hooks_of(
+            on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
+        )
+        hooks = target.settings.hooks
+        hooks.check()
+        columns = columns_of(name, target.signature, args, kwargs)
         function = ItemFunction(
             name=name,
-            run=target.run,
-            settings=target.settings,
+            run=_without_hooks(self, target).run,
+            settings=replace(target.settings, hooks=Hooks()) if hooks else target.settings,
             names=columns.names,
             constants=columns.constants,
             run_id=uuid.uuid4().hex[:12],
         )
         return MapResult(
-            function, columns, name=name, runner=runner, window=window, stop_on_failure=tolerate == "none"
+            MapJob(
+                function=function,
+                columns=columns,
+                name=name,
+                run_id=function.run_id,
+                tags=target.settings.tags,
+                runner=runner,
+                window=window,
+                tolerance=tolerance,
+                hooks=hooks,
+                run_hooks=run_hooks,
+                destinations=_destinations(args, target.destination),
+            )
         )
 
 
-def _named(
-    name: str, known: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    """Mapped arguments by parameter name."""
-    if known is None:
-        if args:
-            raise CompositionError(f"{name!r} does not say its parameters: map it by name")
-        return kwargs
-    try:
-        arguments = known.bind(*args, **kwargs).arguments
-    except TypeError as error:
-        raise CompositionError(
-            f"{name!r} cannot be mapped like this: {error}", hint=f"its signature is {name}{known}"
-        ) from None
-    for each in arguments:
-        if known.parameters[each].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-            raise CompositionError(
-                f"{name!r} cannot be mapped over its open-ended {each!r}; map named parameters"
-            )
-    return arguments
+def _without_hooks(task: Mappable, target: MapTarget) -> MapTarget:
+    """What goes to workers: hooks are called here, and may hold what cannot be pickled."""
+    with_options = getattr(task, "with_options", None)
+    function = getattr(task, "function", None)
+    if not target.settings.hooks or with_options is None:
+        return target
+    if function is not None and importable_name(task, function) is not None:
+        return target  # it goes by its name
+    bare: Mappable = with_options(on_success=(), on_failure=(), on_completion=())
+    return bare.map_target()
+
+
+def _destinations(args: tuple[Any, ...], ask: Ask | None) -> Destinations | None:
+    """Who writes where; for items mapped again, beside those that did before."""
+    for given in args:
+        if isinstance(given, FailedItems) and given.kept.destinations is not None:
+            return given.kept.destinations.asking(ask)
+    return None if ask is None else Destinations(ask)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from pathlib import Path
 
-import pandas as pd
-import pyarrow as pa
 import pytest
 
 import crossdock as xd
@@ -93,19 +89,6 @@ def test_an_outcome_says_everything_about_its_item():
     assert outcome.worker
 
 
-@pytest.mark.parametrize(
-    "scalar",
-    ["text", b"bytes", {"a": 1}, Path("a/b"), pd.DataFrame({"a": [1, 2]}), pa.table({"a": [1]}), 5, None],
-)
-def test_single_values_are_not_iterated(scalar):
-    pair = xd.task(second_of)
-
-    first, second = pair.map(item=[1, 2], other=scalar).results()
-
-    assert first is scalar
-    assert second is scalar
-
-
 def test_unmapped_gives_every_item_the_whole():
     assert xd.task(second_of).map(item=[1, 2], other=xd.unmapped([7, 8, 9])).results() == [[7, 8, 9]] * 2
 
@@ -143,31 +126,6 @@ def test_an_empty_map_is_a_result():
     assert list(result) == []
     assert result.failed() == []
     assert result
-
-
-def test_a_generator_is_consumed_within_the_window():
-    """With a window of 4, the fifth item is not taken before the first ended."""
-    taken, release = [], threading.Event()
-    arrived = threading.Semaphore(0)
-
-    def numbers():
-        for number in range(50):
-            taken.append(number)
-            yield number
-
-    def held(value):
-        arrived.release()
-        assert release.wait(30)
-        return value
-
-    result = xd.task(held).map(value=numbers(), window=4)
-    for _ in range(4):
-        assert arrived.acquire(timeout=30)
-    at_most = len(taken)
-    release.set()
-
-    assert at_most == 4
-    assert result.results() == list(range(50))
 
 
 def test_inputs_are_let_go_when_their_item_ends():
@@ -277,23 +235,6 @@ def test_cancel_begins_nothing_more():
 
     assert len(result) == 100
     assert result.counts[State.CANCELLED] == 99
-
-
-def test_an_input_that_breaks_is_raised_after_what_had_begun_ended():
-    def listing():
-        yield 1
-        yield 2
-        raise xd.DeniedError("page 2", operation="list")
-
-    result = same.map(value=listing())
-
-    outcomes = iter(result)
-
-    assert sorted([next(outcomes).value, next(outcomes).value]) == [1, 2]
-    with pytest.raises(xd.DeniedError):
-        next(outcomes)
-    with pytest.raises(xd.DeniedError):
-        result.results()
 
 
 # -- chains ----------------------------------------------------------------------------------------------------------
@@ -416,37 +357,6 @@ def test_a_script_that_ends_with_a_map_does_not_lose_it(tmp_path):
     subprocess.run([sys.executable, script, out], check=True, timeout=60)
 
     assert len(list(out.iterdir())) == 300
-
-
-def test_ctrl_c_begins_nothing_more_and_waits_for_what_runs(tmp_path):
-    """Every item that began also ended; the process dies of the interrupt within seconds."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys, pathlib, threading, crossdock as xd\n"
-        "out = pathlib.Path(sys.argv[1])\n"
-        "def work(n):\n"
-        "    (out / f'began-{n}').touch()\n"
-        "    if n == 20: print('go', flush=True)\n"
-        "    threading.Event().wait(0.05)\n"
-        "    (out / f'ended-{n}').touch()\n"
-        "xd.task(work, retries=3, retry_delay=3600).map(n=range(100_000), runner=xd.LocalRunner(4)).results()\n"
-    )
-    out = tmp_path / "out"
-    out.mkdir()
-
-    with subprocess.Popen(
-        [sys.executable, script, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout.readline() == b"go\n"
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
-    began = {path.name[6:] for path in out.glob("began-*")}
-    ended = {path.name[6:] for path in out.glob("ended-*")}
-
-    assert b"KeyboardInterrupt" in stderr
-    assert process.returncode in (-signal.SIGINT, 130)
-    assert began == ended
-    assert 20 <= len(began) < 1000
 
 
 def test_importing_the_room_costs_the_standard_library_only():
