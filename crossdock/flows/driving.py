@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import CrossdockError, LedgerError
-from crossdock.events import Note, Observer
+from crossdock.events import Note, Observer, listening
 from crossdock.flows.ledger import read_ledger, read_segment
 from crossdock.flows.ownership import Owner
 from crossdock.flows.report import Report, build_report
@@ -107,7 +107,7 @@ class Drive:
             concurrency=self.concurrency,
             hooks=hooks,
         )
-        loop = _Loop(self.runner, transfer, shards, hooks.stop)
+        loop = _Loop(self.runner, transfer, shards, hooks.stop, self.observer)
         poller = _Poller(self.directory, hooks)
         lost: list[tuple[Shard, BaseException]] = []
         tally = _tally(hooks)
@@ -177,7 +177,12 @@ class _Loop:
     """The runner's loop on a thread of its own; results come through a queue."""
 
     def __init__(
-        self, runner: Runner, transfer: ShardTransfer, shards: Iterator[Shard], stop: threading.Event
+        self,
+        runner: Runner,
+        transfer: ShardTransfer,
+        shards: Iterator[Shard],
+        stop: threading.Event,
+        observer: Observer,
     ) -> None:
         self._runner = runner
         self._transfer = transfer
@@ -186,6 +191,7 @@ class _Loop:
         self._submitted: dict[int, Shard] = {}
         self._ended: queue.SimpleQueue[ShardEnd | tuple[Shard, BaseException] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
+        self._observer = observer
         self._thread = threading.Thread(target=self._run, name="crossdock-driver", daemon=True)
 
     def results(self) -> Iterator[ShardEnd | tuple[Shard, BaseException] | None]:
@@ -220,23 +226,27 @@ class _Loop:
             yield shard
 
     def _run(self) -> None:
-        results: Iterator[tuple[int, ShardEnd | BaseException]] = iter(())
         try:
-            results = self._runner.run(self._transfer, self._numbered(), name="transfer")
+            # What workers elsewhere report comes out of the runner's loop, so this thread listens.
+            with listening(self._observer):
+                self._take_all()
+        except BaseException as error:  # raised again by results(), on the driver's thread
+            self._error = error
+        finally:
+            self._ended.put(None)  # whatever happened, the driver's thread must not wait for more
+
+    def _take_all(self) -> None:
+        results = self._runner.run(self._transfer, self._numbered(), name="transfer")
+        try:
             for index, result in results:
                 shard = self._submitted.pop(index)
                 self._ended.put((shard, result) if isinstance(result, BaseException) else result)
                 if self._stop.is_set():
                     break
-        except BaseException as error:  # raised again by results(), on the driver's thread
-            self._error = error
         finally:
-            try:
-                close = getattr(results, "close", None)
-                if close is not None:
-                    close()
-            finally:
-                self._ended.put(None)  # whatever happened, the driver's thread must not wait for more
+            close = getattr(results, "close", None)
+            if close is not None:
+                close()
 
 
 class _Poller:

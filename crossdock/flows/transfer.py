@@ -10,7 +10,7 @@ import contextvars
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -97,7 +97,8 @@ class ShardTransfer:
             if row.action in (Action.COPY, Action.COMPARE) and _is_left(known.get(row.number))
         ]
         if rows and not hooks.stop.is_set():
-            with listening(hooks.observer):
+            # Elsewhere, the runner has put its own listener in place and carries what it hears to the driver.
+            with listening(hooks.observer) if self.hooks is not None else nullcontext():
                 known |= self._move(shard, rows, before, hooks)
         ended = hooks.stop.is_set() and any(_is_left(known.get(row.number)) for row in rows)
         return ShardEnd(shard.number, counts_of(known), stopped=ended)

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import crossdock as xd
-from crossdock.events import Progress
+from crossdock.events import BytesMoved, Progress
 
 
 @pytest.fixture
@@ -74,3 +74,19 @@ def test_ctrl_c_stops_workers_elsewhere_and_the_run_resumes(source, tmp_path):
     assert pressed
     assert (report.counts.planned, report.counts.copied) == (600, 600)
     assert tree(source) == tree(sink)
+
+
+@pytest.mark.timeout(300)
+def test_what_workers_move_is_heard_by_the_driver(source, tmp_path):
+    """Bytes moved in worker processes reach the observer, and add up."""
+    moved = []
+
+    def observe(event):
+        if isinstance(event, BytesMoved):
+            moved.append(event.bytes)
+
+    with xd.DaskRunner(n_workers=2) as runner:
+        report = xd.migrate(str(source), str(tmp_path / "to"), runner=runner, observer=observe)
+
+    assert report.ok
+    assert sum(moved) == report.counts.copied_bytes == 600 * 64
