@@ -13,14 +13,14 @@ from typing import Any
 
 from crossdock.combine import combined as _combined
 from crossdock.combine.block import Block, TracedTask, one_task
-from crossdock.combine.cache import Cache
+from crossdock.combine.caching.recall import Cache
 from crossdock.combine.combined import CombinedTask, NeverRunWarning, combine
 from crossdock.combine.context import TaskContext, current
 from crossdock.combine.described import param
 from crossdock.combine.functions import FunctionTask, task
-from crossdock.combine.given import flatten, product, unmapped
 from crossdock.combine.guard import LargeResultWarning
-from crossdock.combine.mapresult import MapResult
+from crossdock.combine.mapping.given import flatten, product, unmapped
+from crossdock.combine.mapping.result import MapResult
 from crossdock.combine.runners.dask import DaskRunner
 from crossdock.combine.runners.local import LocalRunner
 from crossdock.combine.stitch import into

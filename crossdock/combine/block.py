@@ -25,7 +25,7 @@ from crossdock.combine.described import (
 )
 from crossdock.combine.execution import Execution
 from crossdock.combine.join import Join, join_calls
-from crossdock.combine.mapping import Mappable, MapTarget
+from crossdock.combine.mapping.mappable import Mappable, MapTarget
 from crossdock.combine.reference import importable_name, imported
 from crossdock.combine.settings import Settings, TaskOptions, settings_of, updated
 from crossdock.errors import CompositionError

@@ -10,13 +10,13 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
-from crossdock.combine.cache_key import Step, Work
+from crossdock.combine.caching.key import Step, Work
 from crossdock.combine.crossing import Crossing
 from crossdock.combine.described import NOTHING, name_of
 from crossdock.combine.execution import Execution
 from crossdock.combine.guard import check_result
 from crossdock.combine.join import Join, join_calls, open_call
-from crossdock.combine.mapping import Mappable, MapTarget
+from crossdock.combine.mapping.mappable import Mappable, MapTarget
 from crossdock.combine.settings import Settings, TaskOptions, settings_of, updated
 from crossdock.combine.stitch import Into, arguments, place
 from crossdock.errors import CompositionError

@@ -142,12 +142,15 @@ class Crossing:
             return ""
         if error.operation == "complete":
             return "commit"
+        if error.operation not in ("read", "stat"):
+            return ""
         for phase, stream, _ in self._marks:
-            store = getattr(stream, "store", None)
-            info = getattr(stream, "info", None)
+            store, info = getattr(stream, "store", None), None
+            with contextlib.suppress(CrossdockError):  # closed before anything was known of it
+                info = getattr(stream, "info", None)
             same_place = store is None or error.where == getattr(store, "url", None)
             same_key = error.key is None or error.key == getattr(info, "key", None)
-            if error.operation in ("read", "stat") and info is not None and same_place and same_key:
+            if info is not None and same_place and same_key:
                 return phase
         return ""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from crossdock.combine.cache_key import Step, Work
+from crossdock.combine.caching.key import Step, Work
 from crossdock.combine.context import TaskContext, running
 from crossdock.combine.crossing import Crossing
 from crossdock.combine.inputs import inputs_text

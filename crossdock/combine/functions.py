@@ -11,10 +11,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
-from crossdock.combine.cache_key import Step, Work
+from crossdock.combine.caching.key import Step, Work
 from crossdock.combine.described import Shape, check_function, innermost, read_signature
 from crossdock.combine.execution import Execution
-from crossdock.combine.mapping import Mappable, MapTarget
+from crossdock.combine.mapping.mappable import Mappable, MapTarget
 from crossdock.combine.reference import importable_name, imported
 from crossdock.combine.settings import DEFAULTS, Settings, TaskOptions, settings_of, updated
 from crossdock.errors import CompositionError

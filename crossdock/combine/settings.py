@@ -13,7 +13,7 @@ from datetime import timedelta
 from os import PathLike
 from typing import Any, Final, Literal, TypedDict
 
-from crossdock.combine.cache import Cache, cache_of
+from crossdock.combine.caching.recall import Cache, cache_of
 from crossdock.combine.hooks import Hook, Hooks, hooks_of
 from crossdock.combine.retrying import Delay, RetryOn, RetryPolicy, retry_policy
 from crossdock.errors import ConfigError

@@ -30,9 +30,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import crossdock as xd
-from crossdock.combine import cache_entries
-from crossdock.combine.cache_format import UnreadableError, decode, encode
-from crossdock.combine.fingerprint import fingerprint
+from crossdock.combine.caching import entries as cache_entries
+from crossdock.combine.caching.fingerprint import fingerprint
+from crossdock.combine.caching.format import UnreadableError, decode, encode
 from crossdock.combine.guard import LargeResultWarning
 from crossdock.connectors import commits, layers
 from crossdock.model import MIB, Digests, Receipt, State, Verification, Version

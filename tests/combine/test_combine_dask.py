@@ -15,7 +15,7 @@ import distributed
 import pytest
 
 import crossdock as xd
-from crossdock.combine.sharding import ShardSizer
+from crossdock.combine.runners.sharding import ShardSizer
 from crossdock.model import State
 
 
@@ -343,7 +343,7 @@ def test_what_cannot_be_pickled_is_refused_before_a_cluster_starts():
 
 
 def test_other_software_on_a_worker_is_refused(runner, monkeypatch):
-    monkeypatch.setattr("crossdock.combine.sharding.__version__", "0.0.0-other")
+    monkeypatch.setattr("crossdock.combine.runners.sharding.__version__", "0.0.0-other")
     with pytest.raises(
         xd.ConfigError, match=r"a worker runs crossdock .* the driver crossdock 0\.0\.0-other"
     ):

@@ -18,7 +18,7 @@ import pytest
 
 import crossdock as xd
 from crossdock.combine.runners.dask_noise import quiet
-from crossdock.combine.sharding import Shard, after_loss
+from crossdock.combine.runners.sharding import Shard, after_loss
 from crossdock.errors import Retry
 from crossdock.events import Note, listening
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 import crossdock as xd
-from crossdock.combine.destinations import Destinations
+from crossdock.combine.mapping.destinations import Destinations
 from crossdock.model import State
 
 

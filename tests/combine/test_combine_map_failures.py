@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import crossdock as xd
-from crossdock.combine.tolerance import Tolerance, is_systemic
+from crossdock.combine.mapping.tolerance import Tolerance, is_systemic
 from crossdock.errors import Retry
 from crossdock.model import Outcome, State
 

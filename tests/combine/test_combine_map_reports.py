@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import crossdock as xd
-from crossdock.combine.saving import COLUMNS
-from crossdock.combine.summary import headline, summary_text
+from crossdock.combine.mapping.saving import COLUMNS
+from crossdock.combine.mapping.summary import headline, summary_text
 from crossdock.model import Outcome, State
 
 WAIT_S = 60

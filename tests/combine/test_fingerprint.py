@@ -31,7 +31,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import crossdock as xd
-from crossdock.combine.fingerprint import fingerprint
+from crossdock.combine.caching.fingerprint import fingerprint
 from crossdock.combine.inputs import names_credential
 from crossdock.model import Digests, Receipt, Version
 
@@ -117,7 +117,7 @@ PRELUDE = """
 import datetime as dt, functools, math, operator, pathlib, uuid
 from decimal import Decimal
 from fractions import Fraction
-from crossdock.combine.fingerprint import fingerprint
+from crossdock.combine.caching.fingerprint import fingerprint
 from crossdock.model import Digests, Version
 """
 

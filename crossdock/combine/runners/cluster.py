@@ -20,7 +20,7 @@ import distributed as _distributed
 
 from crossdock.combine.runners.dask_noise import quiet
 from crossdock.combine.runners.preflight import Check, asked_here, on_worker, versions
-from crossdock.combine.sharding import software
+from crossdock.combine.runners.sharding import software
 from crossdock.errors import ConfigError, ConnectionLostError, CrossdockError
 from crossdock.events import Note, emit
 

@@ -134,9 +134,9 @@ class DaskRunner:
         from crossdock.combine.runners.feed import Feed
         from crossdock.combine.runners.onworker import free_slot
         from crossdock.combine.runners.preflight import made_with, pickled_with_checks
+        from crossdock.combine.runners.sharding import Recipe, ShardSizer, origin, software
         from crossdock.combine.runners.shardloop import ShardLoop
         from crossdock.combine.runners.wire import cannot_travel, pickled
-        from crossdock.combine.sharding import Recipe, ShardSizer, origin, software
 
         feed = Feed(items)
         head = feed.look(self._shard_size or self._threads)

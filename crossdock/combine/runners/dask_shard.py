@@ -7,7 +7,7 @@ from typing import Any
 import distributed as _distributed
 
 from crossdock.combine.runners.onworker import work_off
-from crossdock.combine.sharding import Recipe
+from crossdock.combine.runners.sharding import Recipe
 
 __all__ = ["run_shard"]
 

@@ -21,7 +21,7 @@ from crossdock.combine.runners.dask_noise import begin_run, end_run, quiet
 from crossdock.combine.runners.dask_shard import run_shard
 from crossdock.combine.runners.onworker import stop_run
 from crossdock.combine.runners.pool import Answered, Failed, Gone, Lost, News, Told, Woken
-from crossdock.combine.sharding import Recipe
+from crossdock.combine.runners.sharding import Recipe
 from crossdock.errors import ConnectionLostError, UnexpectedError
 
 __all__ = ["DaskPool"]

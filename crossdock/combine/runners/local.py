@@ -81,9 +81,9 @@ class LocalRunner:
     ) -> Iterator[tuple[int, R | BaseException]]:
         # Threads shall not pay for what only processes need.
         from crossdock.combine.runners.processes import ProcessPool
+        from crossdock.combine.runners.sharding import Recipe, ShardSizer, origin, software
         from crossdock.combine.runners.shardloop import ShardLoop
         from crossdock.combine.runners.wire import pickled
-        from crossdock.combine.sharding import Recipe, ShardSizer, origin, software
 
         here: Any = multiprocessing.current_process()
         if getattr(here, "_inheriting", False):

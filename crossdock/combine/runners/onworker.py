@@ -15,9 +15,9 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
 from crossdock.combine.context import stop_pauses_with
+from crossdock.combine.runners.sharding import Recipe, mismatch_text, origin, software
 from crossdock.combine.runners.telling import Outbox, Send, telling, told_by
 from crossdock.combine.runners.wire import Answer, decode, encode_answer
-from crossdock.combine.sharding import Recipe, mismatch_text, origin, software
 from crossdock.errors import ConfigError, CrossdockError
 
 __all__ = ["free_slot", "function_of", "stop_run", "work_off"]

@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import cloudpickle
 
 from crossdock.combine.runners.onworker import function_of
+from crossdock.combine.runners.sharding import mismatch_text, software
 from crossdock.combine.runners.wire import decode, portable_error
-from crossdock.combine.sharding import mismatch_text, software
 from crossdock.errors import (
     ConfigError,
     ConnectionLostError,

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from crossdock.combine.runners.onworker import stop_run, work_off
-from crossdock.combine.sharding import Recipe
+from crossdock.combine.runners.sharding import Recipe
 
 __all__ = ["serve"]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from crossdock.combine.runners.pool import Answered, Gone, Lost, News, Told, Unbegun, Woken
 from crossdock.combine.runners.process_main import serve
-from crossdock.combine.sharding import Recipe
+from crossdock.combine.runners.sharding import Recipe
 from crossdock.errors import ConfigError, CrossdockError, UnexpectedError
 
 __all__ = ["ProcessPool"]

@@ -14,9 +14,9 @@ from typing import Any
 
 from crossdock.combine.runners.feed import Feed
 from crossdock.combine.runners.pool import Answered, Failed, Gone, Lost, News, Pool, Told, Unbegun, Woken
+from crossdock.combine.runners.sharding import MAX_REFUSALS, Shard, ShardSizer, after_loss
 from crossdock.combine.runners.telling import retell
 from crossdock.combine.runners.wire import Answer, decode, encode_items
-from crossdock.combine.sharding import MAX_REFUSALS, Shard, ShardSizer, after_loss
 from crossdock.errors import ConnectionLostError, CrossdockError, Retry, UnexpectedError
 from crossdock.events import Note, emit
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from crossdock.combine.caching.fingerprint import fingerprint
 from crossdock.combine.described import name_of, signature
-from crossdock.combine.fingerprint import fingerprint
 from crossdock.combine.inputs import names_credential
 from crossdock.errors import StorageError
 from crossdock.model import Receipt, Version

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from crossdock.combine.again import FailedItems
-from crossdock.combine.driving import Drive, MapJob
-from crossdock.combine.given import OutcomesInOrder
-from crossdock.combine.saving import save_outcomes
-from crossdock.combine.summary import summary_text
+from crossdock.combine.mapping.again import FailedItems
+from crossdock.combine.mapping.driving import Drive, MapJob
+from crossdock.combine.mapping.given import OutcomesInOrder
+from crossdock.combine.mapping.saving import save_outcomes
+from crossdock.combine.mapping.summary import summary_text
 from crossdock.errors import ConfigError, TaskFailed
 from crossdock.model import Outcome, State
 

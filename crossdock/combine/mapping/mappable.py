@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from crossdock.combine.again import FailedItems
-from crossdock.combine.binding import columns_of
-from crossdock.combine.destinations import Ask, Destinations
-from crossdock.combine.driving import MapJob
 from crossdock.combine.execution import Execution
 from crossdock.combine.hooks import Hooks, RunHook, run_hooks_of
-from crossdock.combine.mapresult import MapResult
+from crossdock.combine.mapping.again import FailedItems
+from crossdock.combine.mapping.binding import columns_of
+from crossdock.combine.mapping.destinations import Ask, Destinations
+from crossdock.combine.mapping.driving import MapJob
+from crossdock.combine.mapping.result import MapResult
+from crossdock.combine.mapping.tolerance import Tolerate, tolerance_of
 from crossdock.combine.reference import importable_name
 from crossdock.combine.settings import Settings
-from crossdock.combine.tolerance import Tolerate, tolerance_of
 from crossdock.errors import CompositionError, ConfigError
 from crossdock.model import Outcome
 from crossdock.notifications.notifier import Notifier

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from crossdock.combine.again import FailedItems
-from crossdock.combine.columns import Columns, OfBundle
-from crossdock.combine.given import Bundle, Unmapped, is_column
+from crossdock.combine.mapping.again import FailedItems
+from crossdock.combine.mapping.columns import Columns, OfBundle
+from crossdock.combine.mapping.given import Bundle, Unmapped, is_column
 from crossdock.errors import CompositionError
 
 __all__ = ["columns_of"]

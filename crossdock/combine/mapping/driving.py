@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from crossdock.combine.again import KeptRows
-from crossdock.combine.collected import Collected
-from crossdock.combine.columns import Columns, Row
-from crossdock.combine.destinations import Destinations
-from crossdock.combine.given import Unkept, UpstreamFailure
 from crossdock.combine.hooks import Hooks, RunHooks, Told
-from crossdock.combine.intake import Intake
-from crossdock.combine.leaving import finish_before_exit
-from crossdock.combine.summary import headline
-from crossdock.combine.tolerance import Tolerance
-from crossdock.combine.unrun import Unrun
+from crossdock.combine.mapping.again import KeptRows
+from crossdock.combine.mapping.collected import Collected
+from crossdock.combine.mapping.columns import Columns, Row
+from crossdock.combine.mapping.destinations import Destinations
+from crossdock.combine.mapping.given import Unkept, UpstreamFailure
+from crossdock.combine.mapping.intake import Intake
+from crossdock.combine.mapping.leaving import finish_before_exit
+from crossdock.combine.mapping.summary import headline
+from crossdock.combine.mapping.tolerance import Tolerance
+from crossdock.combine.mapping.unrun import Unrun
 from crossdock.errors import ConfigError
 from crossdock.model import Outcome, State
 from crossdock.notifications.record import ended_map

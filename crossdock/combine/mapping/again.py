@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, SupportsIndex
 
-from crossdock.combine.columns import Row
-from crossdock.combine.destinations import Destinations
-from crossdock.combine.given import Bundle, Unkept
+from crossdock.combine.mapping.columns import Row
+from crossdock.combine.mapping.destinations import Destinations
+from crossdock.combine.mapping.given import Bundle, Unkept
 from crossdock.model import MIB, Outcome
 from crossdock.options import format_size
 

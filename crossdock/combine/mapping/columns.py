@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crossdock.combine.given import Bundle, Unmapped, cells, is_column, known_length, may_wait
+from crossdock.combine.mapping.given import Bundle, Unmapped, cells, is_column, known_length, may_wait
 from crossdock.errors import CompositionError, MapLengthMismatch
 
 __all__ = ["Columns", "OfBundle", "Row"]

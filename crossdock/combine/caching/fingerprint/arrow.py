@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossdock.combine.fingerprint.arrays import one_nan
-from crossdock.combine.fingerprint.canonical import Canonical, class_name
+from crossdock.combine.caching.fingerprint.arrays import one_nan
+from crossdock.combine.caching.fingerprint.canonical import Canonical, class_name
 
 __all__ = ["add_arrow_column", "add_field", "add_schema", "add_table"]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from crossdock.combine.cache_format import UnreadableError, decode, encode
+from crossdock.combine.caching.format import UnreadableError, decode, encode
 from crossdock.errors import (
     ConfigError,
     CrossdockError,

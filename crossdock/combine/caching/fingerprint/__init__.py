@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossdock.combine.fingerprint.canonical import Canonical
-from crossdock.combine.fingerprint.plain import write
+from crossdock.combine.caching.fingerprint.canonical import Canonical
+from crossdock.combine.caching.fingerprint.plain import write
 from crossdock.errors import ConfigError
 
 __all__ = ["fingerprint"]

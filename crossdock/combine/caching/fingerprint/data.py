@@ -11,10 +11,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from crossdock.combine.fingerprint.arrays import add_array, add_values
-from crossdock.combine.fingerprint.arrow import add_arrow_column, add_field, add_schema, add_table
-from crossdock.combine.fingerprint.canonical import Canonical, class_name
-from crossdock.combine.fingerprint.frames import (
+from crossdock.combine.caching.fingerprint.arrays import add_array, add_values
+from crossdock.combine.caching.fingerprint.arrow import add_arrow_column, add_field, add_schema, add_table
+from crossdock.combine.caching.fingerprint.canonical import Canonical, class_name
+from crossdock.combine.caching.fingerprint.frames import (
     add_frame,
     add_index,
     add_polars,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossdock.combine.fingerprint.arrays import add_values
-from crossdock.combine.fingerprint.arrow import add_arrow_column
-from crossdock.combine.fingerprint.canonical import Canonical
+from crossdock.combine.caching.fingerprint.arrays import add_values
+from crossdock.combine.caching.fingerprint.arrow import add_arrow_column
+from crossdock.combine.caching.fingerprint.canonical import Canonical
 
 __all__ = ["add_frame", "add_index", "add_polars", "add_polars_series", "add_series"]
 

@@ -16,7 +16,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from crossdock.combine.fingerprint.canonical import Canonical, class_name
+from crossdock.combine.caching.fingerprint.canonical import Canonical, class_name
 from crossdock.combine.inputs import names_credential
 from crossdock.tasks import Task
 

@@ -19,7 +19,7 @@ from fractions import Fraction
 from pathlib import PurePath, PureWindowsPath
 from typing import Any, Final
 
-from crossdock.combine.fingerprint.canonical import Canonical, class_name
+from crossdock.combine.caching.fingerprint.canonical import Canonical, class_name
 from crossdock.model import Receipt
 from crossdock.options import Secret
 from crossdock.tasks import Task
@@ -133,7 +133,7 @@ def _add_reduced(out: Canonical, value: Any) -> None:
 
 
 def _add_code(out: Canonical, value: Any) -> None:
-    from crossdock.combine.fingerprint.code import add_callable
+    from crossdock.combine.caching.fingerprint.code import add_callable
 
     add_callable(out, value)
 
@@ -198,7 +198,7 @@ def _add_other(out: Canonical, value: Any) -> None:
             if entered is None:
                 out.add(own(value))
     elif kind.__module__.partition(".")[0] in _FOREIGN:
-        from crossdock.combine.fingerprint.data import add_data
+        from crossdock.combine.caching.fingerprint.data import add_data
 
         add_data(out, value)
     elif isinstance(value, enum.Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from crossdock.combine.fingerprint.canonical import Canonical
+from crossdock.combine.caching.fingerprint.canonical import Canonical
 
 __all__ = ["add_array", "add_values", "one_nan"]
 

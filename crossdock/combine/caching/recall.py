@@ -16,8 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from crossdock.combine.cache_entries import Entries, Entry, warn_once, written
-from crossdock.combine.cache_key import UNKNOWN, Step, Work, key_of, source_version, still_reads
+from crossdock.combine.caching.entries import Entries, Entry, warn_once, written
+from crossdock.combine.caching.key import UNKNOWN, Step, Work, key_of, source_version, still_reads
 from crossdock.combine.guard import FAIL_BYTES, WARN_BYTES, LargeResultWarning, pickled_size
 from crossdock.errors import CompositionError, ConfigError, StorageError
 from crossdock.model import Receipt

@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sized
 
-from crossdock.combine.columns import Columns, Row
+from crossdock.combine.mapping.columns import Columns, Row
 
 __all__ = ["Intake"]
 

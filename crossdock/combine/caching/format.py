@@ -52,7 +52,7 @@ def encode(value: Any, *, place: str = "the result") -> Any:
     if kind in _SEQUENCES:
         return {"$": kind.__name__, "v": [encode(each, place=f"{place}[...]") for each in value]}
     if kind.__module__.partition(".")[0] in _FOREIGN:
-        from crossdock.combine.cache_frames import encode_data
+        from crossdock.combine.caching.frames import encode_data
 
         return encode_data(value, place)
     if isinstance(value, PurePath):
@@ -171,7 +171,7 @@ def _decode_typed(kind: Any, text: dict[str, Any]) -> Any:
     if kind == "object":
         return _decode_object(text)
     if kind in ("arrow", "schema", "array", "pandas", "polars"):
-        from crossdock.combine.cache_frames import decode_data
+        from crossdock.combine.caching.frames import decode_data
 
         return decode_data(text)
     raise UnreadableError(f"{kind!r} is no kind of value")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from crossdock.combine.fingerprint import fingerprint
+from crossdock.combine.caching.fingerprint import fingerprint
 from crossdock.errors import ConfigError
 
 __all__ = ["decode_data", "encode_data"]
