@@ -82,7 +82,10 @@ class GCSOptions:
         "How long a connection may take to open.", default=10.0, unit="s", aliases=("connect_timeout",)
     )
     no_progress_timeout_s: float = option(
-        "How long an open connection may move no byte.", default=60.0, unit="s", aliases=("read_timeout", "requests_timeout")
+        "How long an open connection may move no byte.",
+        default=60.0,
+        unit="s",
+        aliases=("read_timeout", "requests_timeout"),
     )
 
     def __post_init__(self) -> None:
