@@ -7,6 +7,7 @@ hook by which ``crossdock.combine`` listens. Combining itself lives there.
 from __future__ import annotations
 
 import threading
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, runtime_checkable
@@ -111,9 +112,38 @@ class Task:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run here and now, or be described if a block is open on this thread."""
         recorder = active_recorder()
-        if recorder is None:
-            return self.run(*args, **kwargs)
-        return recorder.describe(self, args, kwargs)
+        if recorder is not None:
+            return recorder.describe(self, args, kwargs)
+        result = self.run(*args, **kwargs)
+        if isinstance(result, types.CoroutineType):
+            result.close()
+            raise CompositionError(
+                f"task {self.name or type(self).__name__!r} is async; tasks are synchronous",
+                hint="let run be a plain function that calls asyncio.run(...)",
+            )
+        return result
+
+    def map(self, *_: Any, **__: Any) -> Any:
+        """Not offered by a bare task: mapping belongs to functions and pairs.
+
+        Raises:
+            CompositionError: Always; it says what to write.
+        """
+        raise CompositionError(
+            f"{self.name or type(self).__name__!r} cannot be mapped as it is",
+            hint="combine it with another task and map the pair, or map xd.task(instance.run)",
+        )
+
+    def with_options(self, *_: Any, **__: Any) -> Any:
+        """Not offered by a bare task: options belong to functions and pairs.
+
+        Raises:
+            CompositionError: Always; it says what to write.
+        """
+        raise CompositionError(
+            f"{self.name or type(self).__name__!r} takes no task options",
+            hint="give them to the pair it is a half of, or to xd.task(instance.run, retries=...)",
+        )
 
     def bind(self, *args: Any, **kwargs: Any) -> Call:
         """Describe a call without making it; for ``combine`` and ``CombinedTask``."""
@@ -161,6 +191,11 @@ class Call:
 
     def __bool__(self) -> NoReturn:
         self._not_a_result("tested")
+
+    def __add__(self, _: Any) -> NoReturn:
+        self._not_a_result("computed with")
+
+    __radd__ = __sub__ = __mul__ = __truediv__ = __mod__ = __or__ = __add__
 
     def __format__(self, _: str) -> NoReturn:
         self._not_a_result("formatted")

@@ -23,6 +23,7 @@ from crossdock.combine.mapping.given import flatten, product, unmapped
 from crossdock.combine.mapping.result import MapResult
 from crossdock.combine.runners.dask import DaskRunner
 from crossdock.combine.runners.local import LocalRunner
+from crossdock.combine.settings import TaskOptions
 from crossdock.combine.stitch import into
 from crossdock.tasks import set_combiner
 
@@ -37,6 +38,7 @@ __all__ = [
     "MapResult",
     "NeverRunWarning",
     "TaskContext",
+    "TaskOptions",
     "TracedTask",
     "combine",
     "current",

@@ -20,6 +20,7 @@ from crossdock.combine.described import (
     check_call,
     check_described,
     check_function,
+    check_stitch,
     name_of,
     read_signature,
 )
@@ -286,7 +287,9 @@ def one_task(name: Any = "", *, stitch_function: Stitch | None = None, **options
     Args:
         name: What errors, metrics and Dask keys show.
         stitch_function: Maps the first's output to the second's input.
-        **options: What holds for the pair as a whole; see ``TaskOptions``.
+        **options: What holds for the pair as a whole: ``retries``, ``retry_delay``, ``backoff``, ``jitter``, ``retry_on``, ``timeout``,
+            ``total_timeout``, ``cache``, ``on_success``, ``on_failure``, ``on_completion``, ``scratch_quota``,
+            ``keep_scratch``, ``allow_large_result``, ``tags``: see ``xd.TaskOptions``.
 
     Raises:
         CompositionError: Not exactly two tasks, not exactly one open place, a missing input, a nested block, ...
@@ -301,6 +304,7 @@ def one_task(name: Any = "", *, stitch_function: Stitch | None = None, **options
         4
     """
     settings = settings_of(options)
+    check_stitch(stitch_function)
     if callable(name):
         return Block("", stitch_function, settings)(name)
     return Block(name, stitch_function, settings)

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from crossdock.combine.caching.key import Step, Work
 from crossdock.combine.crossing import Crossing
-from crossdock.combine.described import NOTHING, name_of
+from crossdock.combine.described import NOTHING, check_stitch, name_of
 from crossdock.combine.execution import Execution
 from crossdock.combine.guard import check_result
 from crossdock.combine.join import Join, join_calls, open_call
@@ -55,7 +55,9 @@ class CombinedTask(Mappable, Task):
             parameter that is not given.
         stitch_function: Maps the first's output to the second's input; see ``crossdock.combine.stitch``.
         name: What errors, metrics and Dask keys show.
-        **options: What holds for the pair as a whole; see ``TaskOptions``.
+        **options: What holds for the pair as a whole: ``retries``, ``retry_delay``, ``backoff``, ``jitter``, ``retry_on``, ``timeout``,
+            ``total_timeout``, ``cache``, ``on_success``, ``on_failure``, ``on_completion``, ``scratch_quota``,
+            ``keep_scratch``, ``allow_large_result``, ``tags``: see ``xd.TaskOptions``.
 
     Raises:
         CompositionError: The two cannot mean one thing; the text names them and says what to write.
@@ -82,6 +84,7 @@ class CombinedTask(Mappable, Task):
         **options: Unpack[TaskOptions],
     ) -> None:
         settings = settings_of(options)
+        check_stitch(stitch_function)
         join = join_calls(
             open_call(first, "first"),
             open_call(second, "second"),

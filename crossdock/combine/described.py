@@ -26,10 +26,12 @@ __all__ = [
     "check_call",
     "check_described",
     "check_function",
+    "check_stitch",
     "innermost",
     "name_of",
     "param",
     "read_signature",
+    "settled",
     "signature",
 ]
 
@@ -165,6 +167,33 @@ def _refuse_async(name: str, function: Callable[..., Any]) -> None:
             f"task {name!r} is async; tasks are synchronous and run in threads",
             hint="wrap it in a plain function that calls asyncio.run(...)",
         )
+
+
+def check_stitch(function: Any) -> None:
+    """Refuse what cannot be a stitch function; ``None`` is none.
+
+    Raises:
+        CompositionError: It is not callable, or it is async.
+    """
+    if function is not None:
+        if not callable(function):
+            raise CompositionError(f"stitch_function is a function of the first's output, not {function!r}")
+        _refuse_async("stitch_function", function)
+
+
+def settled(name: str, value: Any) -> Any:
+    """What a task returned, unless it is a coroutine: then the function is async after all.
+
+    Raises:
+        CompositionError: It is a coroutine.
+    """
+    if inspect.iscoroutine(value):
+        value.close()
+        raise CompositionError(
+            f"task {name!r} returned a coroutine; tasks are synchronous",
+            hint="wrap it in a plain function that calls asyncio.run(...)",
+        )
+    return value
 
 
 def check_function(name: str, function: Callable[..., Any]) -> None:

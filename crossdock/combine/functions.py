@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, overload
 
 from crossdock.combine.caching.key import Step, Work
-from crossdock.combine.described import Shape, check_function, innermost, read_signature
+from crossdock.combine.described import Shape, check_function, innermost, name_of, read_signature, settled
 from crossdock.combine.execution import Execution
 from crossdock.combine.mapping.mappable import Mappable, MapTarget
 from crossdock.combine.reference import importable_name, imported
@@ -58,7 +58,7 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function, once, without a context of its own: how a pair calls its halves."""
-        return self.function(*args, **kwargs)
+        return settled(self.name, self.function(*args, **kwargs))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run here and now, or be described if a block is open on this thread.
@@ -85,7 +85,7 @@ class FunctionTask(Mappable, Task, Generic[P, R_co]):
 
     def _call(self, execution: Execution, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         return execution.call(
-            lambda _: self.function(*args, **kwargs),
+            lambda _: self.run(*args, **kwargs),
             lambda: self._work(execution, Step(self, args, kwargs)),
         )
 
@@ -172,8 +172,10 @@ def task(
     Args:
         function: What to run. Not async.
         name: What errors, metrics and Dask keys show; the function's name by default.
-        **options: What holds when it is called or mapped by itself, see ``TaskOptions``; a half of a pair takes the
-            pair's.
+        **options: What holds when it is called or mapped by itself (a half of a pair takes the pair's):
+            ``retries``, ``retry_delay``, ``backoff``, ``jitter``, ``retry_on``, ``timeout``,
+            ``total_timeout``, ``cache``, ``on_success``, ``on_failure``, ``on_completion``, ``scratch_quota``,
+            ``keep_scratch``, ``allow_large_result``, ``tags``: see ``xd.TaskOptions``.
 
     Raises:
         CompositionError: It is async, not callable, or a task already.
@@ -191,7 +193,15 @@ def task(
     def wrap(wrapped: Callable[..., Any]) -> FunctionTask[..., Any]:
         if isinstance(wrapped, Task):
             raise CompositionError(
-                f"{wrapped!r} is a task already", hint="change its options with .with_options(...)"
+                f"{name_of(wrapped)!r} is a task already",
+                hint="change its options with .with_options(...)"
+                if isinstance(wrapped, Mappable)
+                else "give its run: xd.task(instance.run, name=...)",
+            )
+        if isinstance(wrapped, type) and issubclass(wrapped, Task):
+            raise CompositionError(
+                f"{wrapped.__name__} is a class of tasks, not a task",
+                hint=f"make one and give its run: xd.task({wrapped.__name__}(...).run)",
             )
         return FunctionTask(wrapped, name=name, settings=settings)
 

@@ -48,10 +48,10 @@ def check_result(name: str, result: Any, *, allow_large: bool) -> None:
     hint = "return a receipt or a key, or say allow_large_result=True"
     if size > FAIL_BYTES:
         raise CompositionError(
-            f"combined task {name!r} returned more than {format_size(FAIL_BYTES)}; only small results leave a worker",
+            f"task {name!r} returned more than {format_size(FAIL_BYTES)}; only small results leave a worker",
             hint=hint,
         )
-    text = f"combined task {name!r} returned {format_size(size)}; {hint}"
+    text = f"task {name!r} returned {format_size(size)}; {hint}"
     warnings.warn(text, LargeResultWarning, stacklevel=2)
 
 

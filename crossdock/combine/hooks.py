@@ -6,6 +6,7 @@ raises is logged and changes nothing. Notifiers (``xd.slack`` and the like) are 
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -138,6 +139,8 @@ def _several(name: str, given: Any, of: str) -> tuple[Any, ...]:
     for hook in hooks:
         if not callable(hook):
             raise ConfigError(f"{name} takes functions of {of}, not {type(hook).__name__}")
+        if inspect.iscoroutinefunction(hook):
+            raise ConfigError(f"{name} takes plain functions; an async one would never be awaited")
     return hooks
 
 

@@ -21,7 +21,12 @@ __all__ = ["Delay", "RetryOn", "RetryPolicy", "retry_of", "retry_policy"]
 T = TypeVar("T")
 
 Delay = float | timedelta | Sequence[float | timedelta] | Callable[[int], float | timedelta]
-RetryOn = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+RetryOn = (
+    type[BaseException]
+    | tuple[type[BaseException], ...]
+    | list[type[BaseException]]
+    | Callable[[BaseException], bool]
+)
 
 _logger = logging.getLogger("crossdock.task")
 
@@ -69,8 +74,10 @@ class RetryPolicy:
             return False
         if self.retry_on is None:
             return retry_of(error) is not Retry.NEVER
-        if isinstance(self.retry_on, type | tuple):
-            return isinstance(error, self.retry_on)
+        if isinstance(self.retry_on, type | tuple | list):
+            return isinstance(
+                error, tuple(self.retry_on) if isinstance(self.retry_on, list) else self.retry_on
+            )
         return self.retry_on(error)
 
     def delay_s(self, attempt: int, error: BaseException | None = None) -> float:
@@ -158,6 +165,12 @@ def retry_policy(
     """
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         raise ConfigError(f"retries is a number of further attempts, 0 or more, not {retries!r}")
+    if isinstance(retry_on, list):
+        retry_on = tuple(retry_on)
+    kinds = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+    good = all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds)
+    if retry_on is not None and not good and (isinstance(retry_on, type | tuple) or not callable(retry_on)):
+        raise ConfigError(f"retry_on takes error classes or a function of the error, not {retry_on!r}")
     if backoff < 1 or jitter < 0:
         raise ConfigError(f"backoff is at least 1 and jitter at least 0, not {backoff!r} and {jitter!r}")
     if isinstance(retry_delay, Sequence) and not retry_delay:

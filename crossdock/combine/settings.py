@@ -33,11 +33,14 @@ class TaskOptions(TypedDict, total=False):
             number of the attempt that failed.
         backoff: Each delay is this many times the one before.
         jitter: Up to this share of the delay is added at random.
-        retry_on: Which errors: classes or a predicate; by default those that may pass.
+        retry_on: Which errors: classes or a predicate. By default those that may pass: never an error of the program or
+            of the data (``ValueError``, ``KeyError``, ``TypeError``, ``FileNotFoundError``, ...), nor one of ours that
+            says it is permanent; any other, such as ``OSError``, ``TimeoutError`` or ``RuntimeError``, is.
         timeout: Give up an attempt that made no progress for so long: seconds or a ``timedelta``. Progress is bytes
             that a stream handed over or a sink accepted, an item pulled out of a generator that crosses, or a call of
             ``xd.current().progress()``.
-        total_timeout: Give up an attempt that takes longer than this altogether, whatever it does.
+        total_timeout: Give up an attempt that takes longer than this altogether. Either timeout interrupts Python code at
+            once; a call into native code (``time.sleep``, a socket) is given ten seconds to return and then left behind.
         cache: Where results are kept by their inputs: ``xd.Cache(...)``, just its URL, or ``True`` for the user's own.
         on_success: Called with the ``Outcome`` after an item succeeded; one function or several, also notifiers such as
             ``xd.slack("env:SLACK_WEBHOOK")``.

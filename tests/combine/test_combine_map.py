@@ -266,7 +266,7 @@ def test_what_depends_on_a_failed_item_becomes_upstream_failed():
     assert downstream.results(failed="none") == [10, 11, 12, None, 14]
     (outcome,) = downstream.failed()
     assert outcome.state is State.UPSTREAM_FAILED
-    assert "number 3" in str(outcome.error)
+    assert "item 3 of" in str(outcome.error)
     assert isinstance(outcome.error.__cause__, xd.TaskFailed)
 
 

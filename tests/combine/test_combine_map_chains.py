@@ -223,4 +223,4 @@ def test_what_depends_on_a_cancelled_item_says_so():
     go_on.set()
 
     assert twos.wait().counts == {State.DONE: 1, State.UPSTREAM_FAILED: 9}
-    assert "ended as cancelled" in str(twos.failed()[0].error)
+    assert "cancelled before it began" in str(twos.failed()[0].error)

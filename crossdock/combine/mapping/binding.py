@@ -9,6 +9,7 @@ from typing import Any
 from crossdock.combine.mapping.again import FailedItems
 from crossdock.combine.mapping.columns import Columns, OfBundle
 from crossdock.combine.mapping.given import Bundle, Unmapped, is_column
+from crossdock.combine.settings import TaskOptions
 from crossdock.errors import CompositionError
 
 __all__ = ["columns_of"]
@@ -42,7 +43,10 @@ def _by_name(name: str, bundles: list[Bundle], kwargs: Mapping[str, Any]) -> dic
         for each in bundle.names:
             if each in arguments:
                 raise CompositionError(
-                    f"{each!r} in the map of {name!r} is given twice: by {type(bundle).__name__} too"
+                    f"{each!r} in the map of {name!r} is given twice",
+                    hint="a product names it already"
+                    if not isinstance(bundle, FailedItems)
+                    else "failed items bring their mapped arguments along; only what was one value for all can be replaced",
                 )
             arguments[each] = OfBundle(bundle)
     for each, value in kwargs.items():
@@ -87,9 +91,11 @@ def _named(
     try:
         arguments = known.bind(*args, **kwargs).arguments
     except TypeError as error:
-        raise CompositionError(
-            f"{name!r} cannot be mapped like this: {error}", hint=f"its signature is {name}{known}"
-        ) from None
+        option = next((each for each in kwargs if each in TaskOptions.__annotations__), None)
+        hint = f"its signature is {name}{known}"
+        if option is not None:
+            hint += f"; task options are given with task.with_options({option}=...).map(...)"
+        raise CompositionError(f"{name!r} cannot be mapped like this: {error}", hint=hint) from None
     for each in arguments:
         if known.parameters[each].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
             raise CompositionError(

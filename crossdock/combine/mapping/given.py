@@ -101,9 +101,21 @@ def is_column(value: Any) -> bool:
     if isinstance(value, Flattened | OutcomesInOrder):
         return True
     scalar = isinstance(value, Unmapped | str | bytes | bytearray | memoryview | Mapping | os.PathLike)
-    if scalar or hasattr(value, "__arrow_c_stream__") or hasattr(value, "__dataframe__"):
+    if scalar:
         return False
+    if hasattr(value, "__arrow_c_stream__") or hasattr(value, "__dataframe__"):
+        return _is_series(value)  # a table or a frame is one value; one column of it is a column
     return isinstance(value, Iterable) and not isinstance(value, ByteStream)
+
+
+def _is_series(value: Any) -> bool:
+    """Whether it is one-dimensional: a pandas or polars ``Series``, an Arrow chunked array."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return len(shape) == 1
+    return (
+        hasattr(value, "chunks") and hasattr(value, "combine_chunks") and not hasattr(value, "column_names")
+    )
 
 
 def known_length(value: Any) -> int | None:

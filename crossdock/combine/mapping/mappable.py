@@ -7,13 +7,16 @@ a barrier.
 from __future__ import annotations
 
 import inspect
+import os
+import socket
 import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crossdock.combine.execution import Execution
+from crossdock.combine.guard import check_result
 from crossdock.combine.hooks import Hooks, RunHook, run_hooks_of
 from crossdock.combine.mapping.again import FailedItems
 from crossdock.combine.mapping.binding import columns_of
@@ -112,6 +115,11 @@ class Mappable:
             raise ConfigError(
                 "window is 1 or more, and for the default runner only", hint="give it to the runner itself"
             )
+        if runner is not None and (isinstance(runner, type) or not callable(getattr(runner, "run", None))):
+            raise ConfigError(
+                f"runner is a runner such as xd.LocalRunner() or xd.DaskRunner(...), not {runner!r}"
+            )
+        _refuse_outcomes(name, args)
         tolerance = tolerance_of(tolerate, max_failures)
         run_hooks = run_hooks_of(
             on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
@@ -141,6 +149,21 @@ class Mappable:
                 run_hooks=run_hooks,
                 destinations=_destinations(args, target.destination),
             )
+        )
+
+
+def _refuse_outcomes(name: str, args: tuple[Any, ...]) -> None:
+    """Outcomes of another map are not its values; what failed is run again in one way only."""
+    by_position = any(
+        isinstance(given, list | tuple) and given and isinstance(given[0], Outcome)
+        for given in args
+        if not isinstance(given, FailedItems)
+    )
+    if by_position:
+        raise CompositionError(
+            f"map of {name!r} is given outcomes of another map as arguments",
+            hint="failed items run again with task.map(result.failed()), some of them with .failed().where(...); "
+            "values are result.results(), and a task about outcomes takes them by name",
         )
 
 
@@ -174,6 +197,7 @@ class ItemFunction:
     names: tuple[str, ...]
     constants: dict[str, Any]
     run_id: str
+    driver: tuple[str, int] = field(default_factory=lambda: (socket.gethostname(), os.getpid()))
 
     def __call__(self, item: tuple[int, tuple[Any, ...]], /) -> Outcome:
         """Run one item, ``(index, values)``."""
@@ -183,13 +207,29 @@ class ItemFunction:
             name=self.name, settings=self.settings, inputs=values, run_id=self.run_id, item=index
         )
         try:
-            value = self.run(execution, values)
+            value = self._fit_to_leave(self.run(execution, values))
         except (Exception, SystemExit) as error:
             failure = execution.failed(error)
             failure.__cause__ = error
             _let_go(error)
             return execution.outcome(failure=failure)
         return execution.outcome(value)
+
+    def _fit_to_leave(self, value: Any) -> Any:
+        """The value, unless nothing would ever pull it, or it is payload on its way out of a worker.
+
+        Raises:
+            CompositionError: It is a generator, or larger than 16 MiB and leaves this process.
+        """
+        if inspect.isgenerator(value):
+            value.close()
+            raise CompositionError(
+                f"task {self.name!r} returned a generator, and nothing would pull it",
+                hint="combine it with a task that consumes it, or return list(...)",
+            )
+        if (socket.gethostname(), os.getpid()) != self.driver:
+            check_result(self.name, value, allow_large=self.settings.allow_large_result)
+        return value
 
 
 def _let_go(error: BaseException) -> None:

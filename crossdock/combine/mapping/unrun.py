@@ -24,13 +24,12 @@ class Unrun:
 
     def upstream_failed(self, index: int, inputs: Mapping[str, Any], upstream: Outcome) -> Outcome:
         """It depends on an item of another map that has no value."""
-        return self._outcome(
-            index,
-            State.UPSTREAM_FAILED,
-            f"not run, because the item it depends on (number {upstream.index}) ended as {upstream.state.value}",
-            inputs,
-            cause=upstream.error,
-        )
+        root = upstream.error
+        while isinstance(root, TaskFailed) and isinstance(root.__cause__, TaskFailed):
+            root = root.__cause__
+        why = str(root) if root is not None else f"it ended as {upstream.state.value}"
+        text = f"not run, because item {upstream.index} of {upstream.task!r}, which it depends on, has no value: {why}"
+        return self._outcome(index, State.UPSTREAM_FAILED, text, inputs, cause=upstream.error)
 
     def cancelled(self, index: int, inputs: Mapping[str, Any], why: str) -> Outcome:
         """It did not begin, as far as anybody knows."""
