@@ -17,6 +17,7 @@ import types
 import typing
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = [
     "describe_options",
     "format_size",
     "option",
+    "parse_age",
     "parse_options",
     "parse_size",
     "public_options",
@@ -44,6 +46,7 @@ _SOUNDS_SECRET = re.compile(
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGTP", start=1):
     _UNITS |= {_letter: 1024**_power, f"{_letter}IB": 1024**_power, f"{_letter}B": 1000**_power}
+_AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Secret:
@@ -293,6 +296,18 @@ def parse_size(text: str) -> int:
     if match is None or match[2].upper() not in _UNITS:
         raise ValueError(f"{text!r} is not a size such as 512, 8MiB or 1.5G")
     return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_age(text: str) -> timedelta:
+    """A length of time from ``45s``, ``30m``, ``12h``, ``7d`` or ``2w``.
+
+    Raises:
+        ValueError: The text is not one; a number without a unit could mean any.
+    """
+    match = re.fullmatch(r"\s*(\d{1,6}(?:\.\d+)?)\s*([smhdw])\s*", text.lower())
+    if match is None:
+        raise ValueError(f"{text!r} is not a length of time such as 30m, 12h or 7d")
+    return timedelta(**{_AGES[match[2]]: float(match[1])})
 
 
 def format_size(size: float) -> str:

@@ -9,9 +9,12 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from crossdock.options import sounds_secret
+
 __all__ = ["redacted", "resume_command", "without_dry_run"]
 
 _SECRET = re.compile(r"key|secret|token|password|credential|account|sas", re.IGNORECASE)
+_NAME = re.compile(r'"([^"]*)"\s*:')  # of a JSON object, also one that is not quite right
 _REFERENCE = ("env:", "file:", "cmd:")  # these name a place, which is no secret
 
 
@@ -24,9 +27,18 @@ def _redacted(argument: str) -> str:
     head, sep, value = argument.partition("=")
     if head.startswith("--") and sep and "=" in value:  # --source-option=secret=value
         return f"{head}={_redacted(value)}"
-    if sep and _SECRET.search(head) and not value.startswith(_REFERENCE):
+    if sep and _hides(head, value) and not value.startswith(_REFERENCE):
         return f"{head}=..."
     return argument
+
+
+def _hides(name: str, value: str) -> bool:
+    """Whether an option is not to be shown: by its name, or by a name within a value that is a JSON object."""
+    if _SECRET.search(name) or sounds_secret(name):
+        return True
+    return value.lstrip().startswith("{") and any(
+        _SECRET.search(inner) or sounds_secret(inner) for inner in _NAME.findall(value)
+    )
 
 
 def without_dry_run(arguments: Sequence[str]) -> list[str]:
@@ -55,7 +67,7 @@ def resume_command(
     words = ["runs", "resume", run, *shlex.split(where)]
     for flag, options in (("--source-option", source_options), ("--sink-option", sink_options)):
         for name, value in (options or {}).items():
-            if _SECRET.search(name):
+            if _hides(name, value):
                 words += [flag, f"{name}={value}"]
     words += others
     return redacted(words)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from crossdock import __version__
+from crossdock.cli.cleanup import cleanup
 from crossdock.cli.connectors import connectors
 from crossdock.cli.copy import cp
 from crossdock.cli.demo import demo
@@ -74,7 +75,7 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not to be re-wrapped
 
 
-for _command in (cp, ls, runs, connectors, demo):
+for _command in (cp, ls, runs, cleanup, connectors, demo):
     cli.add_command(_command)
 
 

@@ -6,13 +6,18 @@ it, so memory stays below ``max_in_flight_bytes`` plus a constant, whatever the 
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-__all__ = ["Budget", "process_budget"]
+__all__ = ["Budget", "process_budget", "share_one_heap"]
+
+_M_ARENA_MAX = -8  # glibc's malloc.h
 
 
 class Budget:
@@ -60,4 +65,18 @@ class Budget:
 @lru_cache(maxsize=16)
 def process_budget(max_in_flight_bytes: int) -> Budget:
     """The one budget of this process for that bound, shared by all its sinks."""
+    share_one_heap()
     return Budget(max_in_flight_bytes)
+
+
+@lru_cache(maxsize=1)
+def share_one_heap() -> None:
+    """Keep freed payload where every thread can have it again; of use before the threads begin to allocate.
+
+    glibc gives threads heaps of their own, and what one has freed another cannot take: dozens of threads that each move
+    parts of 8 MiB now and then held 110 MiB more than the budget says, at the same speed. Left alone if the environment decides.
+    """
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+        if mallopt is not None:
+            mallopt(_M_ARENA_MAX, 1)

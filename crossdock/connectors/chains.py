@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 from crossdock.errors import ConfigError
 
-__all__ = ["CACHES", "CONTAINERS", "Place", "is_chain", "links_of", "place_of", "without_password"]
+__all__ = [
+    "CACHES",
+    "CONTAINERS",
+    "Place",
+    "demand_no_password",
+    "is_chain",
+    "links_of",
+    "place_of",
+    "without_password",
+]
 
 CONTAINERS = frozenset({"zip", "tar", "libarchive", "reference", "dir"})
 """Protocols that hold keys of their own inside what the rest of the chain names."""
@@ -48,13 +57,7 @@ def place_of(url: str) -> Place:
     Raises:
         ConfigError: The URL has a password, or does not say which archive or place it means.
     """
-    if without_password(url) != url:
-        raise ConfigError(
-            "a password in a URL shows in logs and reports",
-            operation="open",
-            where=without_password(url),
-            hint="write the user in the URL and give the option password=env:NAME or password=file:PATH",
-        )
+    demand_no_password(url)
     if not is_chain(url):
         return _plain(url)
     first, _, rest = url.partition("::")
@@ -104,6 +107,22 @@ def _plain(url: str) -> Place:
             "the URL names no place", operation="open", where=url, hint=f"write {scheme}://host/prefix/"
         )
     return Place(root=f"{scheme}://{head.rstrip('/')}", key=last)
+
+
+def demand_no_password(url: str) -> None:
+    """Refuse a URL with a password, also in an inner link of a chain: it would be in every message about the place.
+
+    Raises:
+        ConfigError: It has one; the text does not.
+    """
+    shown = without_password(url) if is_chain(url) else _link_without_password(url)
+    if shown != url:
+        raise ConfigError(
+            "a password in a URL shows in logs and reports",
+            operation="open",
+            where=shown,
+            hint="write the user in the URL and give the option password=env:NAME or password=file:PATH",
+        )
 
 
 def without_password(url: str) -> str:

@@ -215,7 +215,7 @@ def found_upload(entry: Entry, upload_id: str) -> Upload | None:
     """An upload's directory that the walk met, as the upload; ``None`` if it vanished meanwhile."""
     try:
         directory = os.open(entry.name, _DIRECTORY, dir_fd=entry.directory)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter: a link took its place
         return None
     try:
         names = os.listdir(directory)  # noqa: PTH208 - by descriptor, so that no link is followed

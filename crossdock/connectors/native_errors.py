@@ -106,6 +106,7 @@ _REFUSED = {
 }
 _TLS = (
     "certificate",
+    "InvalidCertificate",
     "CorruptMessage",
     "InvalidMessage",
     "HandshakeFailure",
@@ -130,7 +131,7 @@ def _unanswered(head: str, debug: str, place: dict[str, Any]) -> CrossdockError:
         return StalledError("no progress within the timeout", hint="see no_progress_timeout_s", **place)
     if any(word in debug for word in _TLS):
         return ConnectionLostError(
-            f"the TLS connection was refused ({_innermost(debug)})",
+            f"the TLS connection was refused ({_flaw(debug)})",
             hint="check the endpoint and the certificates it is trusted by",
             retry=Retry.NEVER,
             **place,
@@ -146,6 +147,12 @@ def _unanswered(head: str, debug: str, place: dict[str, Any]) -> CrossdockError:
     if "UnexpectedRange" in text or "ContentRange" in text:
         return IntegrityError(f"the server answered another range: {head}", **place)
     return UnexpectedError(head, **place)
+
+
+def _flaw(debug: str) -> str:
+    """What is wrong with a certificate: ``UnknownIssuer``, ``Expired``, ...; it is a name there and no text."""
+    found = re.search(r"InvalidCertificate\(\s*(\w+)", debug)
+    return f"certificate: {found[1]}" if found else _innermost(debug)
 
 
 def _innermost(debug: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Any
 
+from crossdock.connectors.budget import share_one_heap
 from crossdock.connectors.registry import open_store, split_transfer_options
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.connectors.streams import ObjectStream, as_byte_stream
@@ -133,6 +134,7 @@ class ObjectSink(Task):
         self.prefix = prefix
         self.overwrite = overwrite
         self.transfer = transfer or TransferOptions()
+        share_one_heap()
         self.name = f"{type(self).__name__}({self.url})"
 
     @property

@@ -2,7 +2,7 @@
 
 Pure: it is told what ended and when, and answers with a limit. It starts low and doubles while that pays, holds what it
 found, and probes a step up or down from time to time, keeping the step only if the rate says so. A service that
-throttles cuts it at once. So the same defaults are fast on a laptop, on a 100 Gb/s machine and over a 40 ms link.
+throttles cuts it at once; then it climbs back, in ever smaller steps, to where that happened. So the same defaults are fast on a laptop, on a 100 Gb/s machine and over a 40 ms link.
 
 The idea is TCP's: additive increase, multiplicative decrease, with the rate of delivery as the signal (as in BBR and in
 Netflix's concurrency-limits) because an object store answers more slowly long before it refuses.
@@ -26,6 +26,9 @@ _WORTH_A_STEP = 1.05
 _GOOD_ENOUGH = 0.98  # of the rate held, at fewer requests at a time
 _STEP = 1.25
 _CUT = 0.7  # as CUBIC: halving leaves too much unused where the limit is known well
+_CLIMB = (
+    4  # of what is missing, one part so large at a time: as CUBIC, quickly first and with care near the edge
+)
 _HOLD_EPOCHS = 10
 _MAX_HOLD_EPOCHS = 80
 
@@ -35,6 +38,7 @@ class _Phase(enum.Enum):
     HOLDING = "holding"
     PROBING_UP = "probing up"
     PROBING_DOWN = "probing down"
+    CLIMBING = "climbing"
 
 
 @dataclass(slots=True)
@@ -42,7 +46,7 @@ class Pace:
     """One endpoint's limit. Not thread-safe: ``Limiter`` asks under its lock.
 
     Args:
-        limit: Where it starts.
+        limit: Where it starts. Services that throttle now and then, whatever the load, do not hold it far below.
         floor: Never below.
         ceiling: Never above.
     """
@@ -60,7 +64,12 @@ class Pace:
     _hold_epochs: int = _HOLD_EPOCHS
     _epochs: int = 0
     _next_probe: _Phase = field(default=_Phase.PROBING_UP)
+    _start: int = 0
+    _climb_to: int = 0
     _deaf: int = 0  # requests that were under way when it was cut: their throttling is no news
+
+    def __post_init__(self) -> None:
+        self._start = self.limit
 
     def ended(self, work: float, *, now: float, saturated: bool) -> None:
         """A request ended well.
@@ -76,6 +85,11 @@ class Pace:
         self._ended += 1
         self._saturated = self._saturated or saturated
         self._deaf -= self._deaf > 0
+        if self._phase is _Phase.CLIMBING:
+            if self._ended >= _ROUNDS * self.limit:
+                self._climb()
+                self._begin(now)
+            return
         elapsed = now - self._began
         if elapsed >= _EPOCH_S and self._ended >= _ROUNDS * self.limit:
             rate = self._work / elapsed
@@ -89,9 +103,17 @@ class Pace:
             self._deaf -= 1
             return
         self._deaf = self.limit
+        self._climb_to = max(self.limit - 1, self._start)
         self._set(int(self.limit * _CUT))
-        self._hold(0.0)
+        self._phase = _Phase.CLIMBING
         self._begin(now)
+
+    def _climb(self) -> None:
+        """So many requests went well since the cut: a step back up, and at the end of the climb hold."""
+        if self.limit < self._climb_to:
+            self._set(self.limit + max(1, (self._climb_to - self.limit) // _CLIMB))
+        if self.limit >= min(self._climb_to, self.ceiling):
+            self._hold(0.0)
 
     def _begin(self, now: float) -> None:
         self._began, self._work, self._ended, self._saturated = now, 0.0, 0, False

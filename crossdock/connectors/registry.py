@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from crossdock.connectors.chains import is_chain, place_of
+from crossdock.connectors.chains import demand_no_password, is_chain, place_of
 from crossdock.connectors.layers import layered
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.errors import ConfigError, MissingExtraError
@@ -217,8 +217,9 @@ def split_url(url: str) -> tuple[Connector, str, str]:
     """Connector, bucket (or directory) and key of a URL. Keys are literal: nothing is percent-decoded.
 
     Raises:
-        ConfigError: The URL has no bucket, or an unknown scheme.
+        ConfigError: The URL has no bucket, an unknown scheme, or a password.
     """
+    demand_no_password(url)
     scheme, sep, rest = url.partition("://")
     if not sep:
         scheme, rest = "file", url

@@ -9,14 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crossdock.flows.cleaning import cleanup
     from crossdock.flows.copying import copy
     from crossdock.flows.filters import compile_filters
+    from crossdock.flows.leftovers import CleanupReport, Fate, Leftover
     from crossdock.flows.migration import migrate, plan, resume
     from crossdock.flows.preview import Plan
     from crossdock.flows.report import FailureGroup, Report, build_report
     from crossdock.flows.run_directory import RunDirectory, default_runs_url, list_runs, open_run
 
 _HOMES = {
+    "cleanup": "cleaning",
+    "CleanupReport": "leftovers",
+    "Fate": "leftovers",
+    "Leftover": "leftovers",
     "copy": "copying",
     "migrate": "migration",
     "plan": "migration",
@@ -33,11 +39,15 @@ _HOMES = {
 }
 
 __all__ = [
+    "CleanupReport",
     "FailureGroup",
+    "Fate",
+    "Leftover",
     "Plan",
     "Report",
     "RunDirectory",
     "build_report",
+    "cleanup",
     "compile_filters",
     "copy",
     "default_runs_url",

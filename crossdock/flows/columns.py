@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crossdock.flows.arrays import array_of, values_of
 from crossdock.model import Digests, Metadata, Version
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "digests_of",
     "metadata_from",
     "metadata_text",
+    "rows_of",
     "to_parquet",
     "version_from",
 ]
@@ -34,9 +36,17 @@ DIGEST_FIELDS: tuple[pa.Field[Any], ...] = (
 def to_parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, group_rows: int) -> bytes:
     """Rows as one Parquet file in memory, in groups of ``group_rows`` that can be read alone."""
     sink = pa.BufferOutputStream()
-    table = pa.Table.from_pylist(list(rows), schema=schema)
+    columns = [array_of([row.get(field.name) for row in rows], field.type) for field in schema]
+    table = pa.Table.from_arrays(columns, schema=schema)
     pq.write_table(table, sink, compression="zstd", row_group_size=group_rows)
     return bytes(sink.getvalue())
+
+
+def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """The other way round, row by row."""
+    columns = [values_of(column) for column in table.columns]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(table.column_names, values, strict=True))
 
 
 def digests_of(row: Mapping[str, Any]) -> Digests:

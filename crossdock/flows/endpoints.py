@@ -21,7 +21,17 @@ from crossdock.model import ObjectInfo
 from crossdock.options import parse_options, public_options
 from crossdock.ports import ObjectStore
 
-__all__ = ["Ends", "describe", "kept_options", "open_ends", "open_sink", "open_source", "rebuilt", "settled"]
+__all__ = [
+    "Ends",
+    "describe",
+    "kept_options",
+    "open_ends",
+    "open_sink",
+    "open_source",
+    "rebuilt",
+    "rebuilt_sink",
+    "settled",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,14 +231,21 @@ def rebuilt(
     asked: Mapping[str, Any], source_options: Mapping[str, Any] | None, sink_options: Mapping[str, Any] | None
 ) -> tuple[ObjectSource, ObjectSink]:
     """Both ends as ``describe`` kept them, with options given again on top (secrets, another endpoint)."""
-    from_, to = asked["source"], asked["sink"]
-    source_url, sink_url = f"{from_['store']}/", f"{to['store']}/"
+    from_ = asked["source"]
+    source_url = f"{from_['store']}/"
     store, _ = open_store(source_url, _over(source_url, from_["options"], source_options or {}))
+    return ObjectSource(store, from_["prefix"]), rebuilt_sink(asked, sink_options)
+
+
+def rebuilt_sink(asked: Mapping[str, Any], sink_options: Mapping[str, Any] | None) -> ObjectSink:
+    """The destination alone."""
+    to = asked["sink"]
+    sink_url = f"{to['store']}/"
     again, rest = split_transfer_options(sink_options or {})
     kept, _ = split_transfer_options(to["transfer"])
     transfer = dataclasses.replace(kept, **public_options(again))
     sink_store, _ = open_store(sink_url, _over(sink_url, to["options"], rest), to_write=True)
-    return ObjectSource(store, from_["prefix"]), ObjectSink(sink_store, to["prefix"], transfer=transfer)
+    return ObjectSink(sink_store, to["prefix"], transfer=transfer)
 
 
 def _over(url: str, kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

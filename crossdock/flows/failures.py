@@ -53,7 +53,7 @@ _HINTS = {
 }
 
 # Worth another attempt when a person resumes the run, though no automatic retry would help.
-_MENDABLE = ("credentials", "denied", "not found", "integrity", "unexpected")
+_MENDABLE = ("credentials", "denied", "not found", "integrity", "storage", "unexpected")
 
 
 def failure_of(error: BaseException, *, reason: str | None = None) -> Failure:

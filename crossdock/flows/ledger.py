@@ -20,11 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossdock.errors import CrossdockError, LedgerError
-from crossdock.flows.columns import to_parquet
+from crossdock.flows.columns import rows_of, to_parquet
 from crossdock.flows.records import SCHEMA, Record, best, from_columns, to_columns
 from crossdock.flows.run_files import RunFiles
 
-__all__ = ["FLUSH_INTERVAL_S", "LedgerWriter", "read_ledger", "read_segment", "read_shard", "segment_shard"]
+__all__ = [
+    "FLUSH_INTERVAL_S",
+    "LedgerWriter",
+    "read_ledger",
+    "read_records",
+    "read_segment",
+    "read_shard",
+    "segment_shard",
+]
 
 FLUSH_INTERVAL_S = 2.0
 PREFIX = "ledger/"
@@ -147,8 +155,8 @@ def read_segment(files: RunFiles, name: str) -> list[Record]:
     """
     try:
         data, _ = files.get(name)
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
-        return [from_columns(row) for row in table.to_pylist()]
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        return [from_columns(row) for row in rows_of(table)]
     except CrossdockError as error:
         raise files.failed(error, "read ledger", name) from error
     except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
@@ -169,8 +177,14 @@ def read_shard(files: RunFiles, shard: int) -> list[Record]:
 
 def read_ledger(files: RunFiles) -> Iterator[tuple[int, dict[int, Record]]]:
     """For each shard with records, in order: the record that counts for each of its rows. Memory: one shard."""
+    for shard, records in read_records(files):
+        yield shard, best(records)
+
+
+def read_records(files: RunFiles) -> Iterator[tuple[int, Iterator[Record]]]:
+    """For each shard with records, in order: all of them, every attempt's. Use them up before the next shard."""
     for shard, names in itertools.groupby(files.names(PREFIX), key=segment_shard):
-        yield shard, best(_records(files, names))
+        yield shard, _records(files, names)
 
 
 def _records(files: RunFiles, names: Iterable[str]) -> Iterator[Record]:

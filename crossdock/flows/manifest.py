@@ -22,6 +22,7 @@ from crossdock.flows.columns import (
     digests_of,
     metadata_from,
     metadata_text,
+    rows_of,
     to_parquet,
     version_from,
 )
@@ -231,7 +232,7 @@ class Manifest:
                 first, last = max(start, offset), min(end, offset + length)
                 if first < last:
                     table = file.read_row_group(group, columns=columns, use_threads=False)
-                    yield from table.slice(first - offset, last - first).to_pylist()
+                    yield from rows_of(table.slice(first - offset, last - first))
                 offset += length
         except NotFoundError as error:
             raise LedgerError(

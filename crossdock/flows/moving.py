@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import CrossdockError, NotFoundError, PreconditionError, TaskFailed
 from crossdock.flows.failures import DESTINATION_CHANGED, SOURCE_CHANGED, VANISHED, failure_of
 from crossdock.flows.ledger import LedgerWriter
+from crossdock.flows.leftovers import intents_of, not_ours
 from crossdock.flows.planning import Action, Row
 from crossdock.flows.recognise import as_observed, found_complete, unchanged
 from crossdock.flows.records import Record, RecordState
@@ -20,8 +20,6 @@ from crossdock.ports import ObjectStore
 __all__ = ["Mover"]
 
 T = TypeVar("T")
-
-_CLOCK_SKEW = timedelta(minutes=5)
 
 
 class Mover:
@@ -44,7 +42,7 @@ class Mover:
         self._pair = pair
         self._shard = shard
         self._is_repeat = bool(before)
-        self._intents = _intents(before)
+        self._intents = intents_of(before)
 
     def announce(self, rows: Sequence[Row], ledger: LedgerWriter) -> Iterator[Record]:
         """The records of a beginning: the attempt itself, and an intent for each upload it may begin.
@@ -156,8 +154,7 @@ class Mover:
             return
         store: ObjectStore = self._sink.store
         for upload in store.list_uploads(row.destination):
-            begun = upload.begun
-            if upload.key == row.destination and begun is not None and begun >= announced - _CLOCK_SKEW:
+            if upload.key == row.destination and not_ours(upload, announced) is None:
                 store.abort(upload)
 
     def _failed(self, row: Row, error: BaseException, *, reason: str | None = None) -> Record:
@@ -177,12 +174,3 @@ class _SourceError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-def _intents(before: Sequence[Record]) -> dict[int, datetime]:
-    """When each upload was first announced."""
-    times: dict[int, datetime] = {}
-    for record in before:
-        if record.state is RecordState.INTENT and record.time is not None:
-            times[record.row] = min(record.time, times.get(record.row, record.time))
-    return times

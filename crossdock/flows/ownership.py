@@ -19,7 +19,7 @@ from crossdock.errors import CrossdockError, LedgerError, NotFoundError, Precond
 from crossdock.flows.run_files import RunFiles
 from crossdock.model import ABSENT, Condition, Version
 
-__all__ = ["HEARTBEAT_S", "STALE_S", "Owner", "current_owner"]
+__all__ = ["HEARTBEAT_S", "STALE_S", "Owner", "current_owner", "demand_unowned", "last_heartbeat"]
 
 NAME = "driver.json"
 HEARTBEAT_S = 10.0
@@ -128,6 +128,26 @@ def current_owner(files: RunFiles) -> dict[str, Any] | None:
     except NotFoundError:
         return None
     return None if _is_gone(held) else held
+
+
+def demand_unowned(files: RunFiles) -> None:
+    """Look, and take nothing: what ``Owner`` would refuse is refused. One request.
+
+    Raises:
+        LedgerError: Another driver owns the run.
+    """
+    held = current_owner(files)
+    if held is not None:
+        raise _refused(files, held)
+
+
+def last_heartbeat(files: RunFiles) -> float | None:
+    """When a driver was last heard of that did not release the run, in seconds since the epoch. One request."""
+    try:
+        held, _ = files.get_json(NAME)
+    except NotFoundError:
+        return None
+    return float(held.get("heartbeat", 0.0))
 
 
 def _is_gone(held: dict[str, Any]) -> bool:

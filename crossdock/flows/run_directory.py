@@ -24,7 +24,16 @@ from crossdock.flows.run_files import RunFiles
 from crossdock.flows.shards import Shard
 from crossdock.model import ABSENT
 
-__all__ = ["FORMAT", "RunDirectory", "default_runs_url", "list_runs", "new_run_id", "open_run", "run_files"]
+__all__ = [
+    "FORMAT",
+    "RunDirectory",
+    "default_runs_url",
+    "is_run_id",
+    "list_runs",
+    "new_run_id",
+    "open_run",
+    "run_files",
+]
 
 FORMAT = 1
 RUN, REPORT, SHARDS = "run.json", "report.json", "manifest/shards.parquet"
@@ -193,13 +202,18 @@ def _stop_name(session: str) -> str:
     return f"stop/{session}"
 
 
+def is_run_id(text: str) -> bool:
+    """Whether this names a run of the user's own, rather than a URL or a path."""
+    return "/" not in text and not text.startswith(".")
+
+
 def open_run(run: str, options: Mapping[str, Any] | None = None) -> RunDirectory:
     """A run that exists, by its id (in the user's state directory) or by URL.
 
     Raises:
         NotFoundError: There is no such run.
     """
-    url = run if "/" in run or run.startswith(".") else f"{default_runs_url()}/{run}"
+    url = f"{default_runs_url()}/{run}" if is_run_id(run) else run
     directory = RunDirectory(run_files(url, options))
     directory.read()
     return directory

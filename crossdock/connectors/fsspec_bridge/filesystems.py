@@ -83,7 +83,7 @@ class Filesystems:
                 if idle.outer == self.outer():  # else the archive was replaced since it was opened
                     return idle
             made = self._open()
-        if self.dialect.shared or getattr(made.fs, "async_impl", False):
+        if self.dialect.shared or getattr(self._bare(made.fs), "async_impl", False):
             with self._lock:
                 self._shared = made
         return made
@@ -102,9 +102,17 @@ class Filesystems:
             if not lent.unfit and len(self._idle) < IDLE:
                 self._idle.append(lent)
                 return
-        closed = getattr(lent.fs, "ftp", None)
+        closed = getattr(self._bare(lent.fs), "ftp", None)
         if closed is not None:
             closed.close()
+
+    def _bare(self, fs: Any) -> Any:
+        """What does the work: ``dir`` says of itself that it is asynchronous, whatever it wraps."""
+        for link in self.links:
+            if link != "dir":
+                break
+            fs = fs.fs
+        return fs
 
     @property
     def shown(self) -> str:
@@ -136,7 +144,10 @@ class Filesystems:
         """The filesystem and path of a URL; never one of its own cache, which threads would share."""
         nested = nested_options(self._options, self.links)
         given: dict[str, Any] = {link: dict(nested[link]) for link in links}
-        given[links[0]]["skip_instance_cache"] = True
+        for (
+            each
+        ) in given.values():  # the inner ones too: two threads would speak over one connection of theirs
+            each["skip_instance_cache"] = True
         try:
             fs, path = fsspec.url_to_fs(url, **given)
         except (TypeError, ValueError) as error:

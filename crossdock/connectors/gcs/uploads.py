@@ -24,6 +24,7 @@ from crossdock.connectors.gcs.temporary import (
     new_temporary,
     parse_temporary,
 )
+from crossdock.connectors.layers import attempt
 from crossdock.errors import (
     ConnectionLostError,
     CrossdockError,
@@ -40,6 +41,7 @@ __all__ = ["Uploads"]
 
 _TEMPORARY = "temporary"  # the one entry of an upload's state
 _PAGE = 1000
+_CLEARING_ATTEMPTS = 3  # a second or two at most between the commit and its receipt
 _ENTITIES = {"&quot;": '"', "&apos;": "'"}
 
 
@@ -287,14 +289,24 @@ class Uploads:
             error = integrity_error(f"no parts, but {size} bytes", "complete", self._bucket.url, upload.key)
             self._forget(upload, error)
             raise error
+        # Whether it is still open: one that was aborted is dead. https://cloud.google.com/storage/docs/xml-api/get-object-multipart
+        self._bucket.client.call(self._bucket.place("complete", upload.key), "GET", self._target(upload))
         info = self._bucket.put(upload.key, b"", upload.metadata, digests, condition)
         self.abort(upload)
         return info
 
     def _clear(self, upload: Upload, whole: ObjectInfo) -> None:
-        """Remove the temporary object. The commit stands whatever happens here, so a failure is told, not raised."""
+        """Remove the temporary object. The commit stands whatever happens here, so a failure is told, not raised.
+
+        Tried again here, because nobody above knows of this request: what is left is as large as the object.
+        """
         try:
-            self._remove(whole.key, "complete")
+            attempt(
+                lambda: self._remove(whole.key, "complete"),
+                operation="delete",
+                place=f"{self._bucket.url}/{whole.key}",
+                attempts=_CLEARING_ATTEMPTS,
+            )
         except CrossdockError as error:
             emit(Note(text=f"{self._bucket.url}/{upload.key} is complete, but {whole.key} was left: {error}"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
+from datetime import UTC
 from typing import Any, cast
 
 import botocore.session
@@ -15,6 +16,7 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 
 from crossdock.connectors.s3.options import S3Options
+from crossdock.connectors.s3.quiet import quiet
 from crossdock.errors import ConfigError, CredentialsError
 from crossdock.options import Secret
 
@@ -55,10 +57,11 @@ class Identity:
             CredentialsError: Nothing was found, or it cannot be renewed; says what was looked for.
         """
         try:
-            with self._lock:
-                if self._credentials is None:
-                    self._credentials = self._resolved()
-            return cast("ReadOnlyCredentials", self._credentials.get_frozen_credentials())
+            with quiet():
+                with self._lock:
+                    if self._credentials is None:
+                        self._credentials = self._resolved()
+                return cast("ReadOnlyCredentials", self._credentials.get_frozen_credentials())
         except BotoCoreError as error:
             raise CredentialsError(
                 f"the credentials cannot be resolved or renewed: {error}", where=self._where
@@ -72,7 +75,8 @@ class Identity:
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            "expires_at": expiry,
+            # obstore takes Python's own UTC only, and botocore's times have dateutil's.
+            "expires_at": None if expiry is None else expiry.astimezone(UTC),
         }
 
     def _opened(self) -> Any:

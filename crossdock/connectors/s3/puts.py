@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from crossdock.connectors import native
 from crossdock.connectors.digests import digest_of
 from crossdock.connectors.s3 import headers, uploads
 from crossdock.connectors.s3.connection import Connection, Learned
-from crossdock.errors import IntegrityError
+from crossdock.errors import CrossdockError, IntegrityError, PreconditionError
 from crossdock.model import MIB, Condition, Digests, Metadata, ObjectInfo, Version
 from crossdock.ports import Chunk
 
@@ -26,11 +27,12 @@ def put(
     metadata: Metadata,
     digests: Digests,
     condition: Condition,
+    discard: Callable[[str, Version], None],
 ) -> ObjectInfo:
     """PutObject with CRC-64/NVME where the server checks that, with MD5 otherwise; one request.
 
     Raises:
-        IntegrityError: ``digests`` are not of these bytes, or the server holds others.
+        IntegrityError: ``digests`` are not of these bytes, or the server stored others, which ``discard`` then removed.
     """
     where = connection.client.where
     size, kept = memoryview(data).nbytes, headers.encoded(metadata)
@@ -54,9 +56,25 @@ def put(
         | headers.condition_headers(condition),
         payload=data,
     )
-    proven = uploads.confirmed(learned, data, sent, answer, operation="put", where=where, key=key)
     version = Version(etag=native.unquoted(answer.headers.get("etag")))
+    try:
+        proven = uploads.confirmed(learned, data, sent, answer, operation="put", where=where, key=key)
+    except IntegrityError as error:
+        _discarded(discard, key, version, error)
+        raise
     return written(key, size, version, metadata, proven)
+
+
+def _discarded(
+    discard: Callable[[str, Version], None], key: str, version: Version, error: IntegrityError
+) -> None:
+    """Remove what a server stored that does not check its input, unless somebody replaced it."""
+    try:
+        discard(key, version)
+    except PreconditionError:
+        error.add_note("the wrong object was already replaced by somebody else")
+    except CrossdockError as failure:
+        error.add_note(f"the wrong object could not be removed: {failure}")
 
 
 def written(key: str, size: int, version: Version, metadata: Metadata, proven: Digests) -> ObjectInfo:

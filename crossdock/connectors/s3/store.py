@@ -19,7 +19,7 @@ from crossdock.connectors.s3.listing import list_pages
 from crossdock.connectors.s3.options import S3Options
 from crossdock.connectors.s3.part_sizes import part_sizes
 from crossdock.connectors.s3.reading import demand_version, open_signed
-from crossdock.errors import NotFoundError, UnsupportedError
+from crossdock.errors import IntegrityError, NotFoundError, UnsupportedError
 from crossdock.model import (
     ANY,
     NO_DIGESTS,
@@ -210,6 +210,7 @@ class S3Store:
                 metadata=metadata,
                 digests=digests,
                 condition=condition,
+                discard=lambda wrong, version: self.delete(wrong, version=version),
             )
 
     def begin(
@@ -236,13 +237,14 @@ class S3Store:
     ) -> ObjectInfo:
         """CompleteMultipartUpload; where the server checks no whole-object digest, one HEAD more looks at the result.
 
-        An object of no parts is a put: S3 has no upload without parts.
+        An object of no parts gets an empty one: S3 completes no upload without parts.
         """
         self._demand_conditions(condition, "complete", upload.key)
-        if not parts:
-            made = self.put(upload.key, b"", metadata=upload.metadata, digests=digests, condition=condition)
-            self.abort(upload)
-            return made
+        if not parts and size:
+            raise IntegrityError(
+                f"no parts, but {size} bytes", operation="complete", where=self.url, key=upload.key
+            )
+        parts = parts or (self.put_part(upload, 1, b""),)
         if not self._amazon:
             self._look(upload.key, condition, "complete")
         with refused_as_precondition(condition, operation="complete", where=self.url, key=upload.key):

@@ -120,7 +120,7 @@ def confirmed(learned: Learned, data: Chunk, sent: Digests, answer: Answer, **pl
         learned.checks_crc64nvme = crc is not None
     if crc is not None and sent.crc64nvme is not None and crc != sent.crc64nvme:
         raise IntegrityError("the server computed another crc64nvme", **place)  # type: ignore[arg-type]
-    if crc is not None and sent.crc64nvme is not None:
+    if learned.checks_crc64nvme and None not in (crc, sent.crc64nvme):
         return Digests(crc64nvme=sent.crc64nvme, md5=theirs)
     # Not confirmed, also by a server that does so otherwise: something between may have dropped the header.
     if theirs is None:

@@ -35,9 +35,15 @@ class PartsInFlight:
         self._futures: list[Future[Part]] = []
         self._failed = threading.Event()
 
-    def submit(self, work: Callable[[], Part], size: int) -> None:
-        """Send one part when its bytes fit the budget; raises nothing: ``collect`` does."""
-        taken = self._job.budget.acquire(size)
+    def submit(self, work: Callable[[], Part], size: int, *, taken: int | None = None) -> None:
+        """Send one part when its bytes fit the budget; raises nothing: ``collect`` does.
+
+        Args:
+            work: What sends it.
+            size: Its bytes.
+            taken: What was taken of the budget for it already; given back here.
+        """
+        taken = self._job.budget.acquire(size) if taken is None else taken
 
         def run() -> Part:
             try:

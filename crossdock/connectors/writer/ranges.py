@@ -13,7 +13,7 @@ from crossdock.connectors.streams import ObjectStream
 from crossdock.connectors.writer.job import Job, Written, complete, described, keepable
 from crossdock.connectors.writer.ordered import OrderedHasher
 from crossdock.connectors.writer.parts import PartsInFlight, part_digests
-from crossdock.errors import ConnectionLostError
+from crossdock.errors import IntegrityError
 from crossdock.model import (
     NO_METADATA,
     ByteRange,
@@ -40,19 +40,29 @@ def put_ranges(stream: ObjectStream, listed: ObjectInfo, job: Job) -> Written:
         budget_bytes=job.options.max_in_flight_bytes,
     )
     ranges = [*ByteRange(0, size).split(part_size)]
-    first = stream.store.read(stream.key, ranges[0], version=listed.version)
-    unread = [first]  # its answer may tell metadata; its bytes are the first part's
-    source = described(first.info, known.source, stream.store)
-    if known.asked or known.source.digests:
-        source = replace(source, digests=known.source.digests)  # better known than what a range's answer says
+    # What an opened answer buffers counts, too: hundreds of objects may wait for their turn.
+    taken = job.budget.acquire(len(ranges[0]))
+    unread: list[ObjectReader] = []
+    try:
+        unread.append(stream.store.read(stream.key, ranges[0], version=listed.version))
+        # Its answer may tell metadata; its bytes are the first part's.
+        source = described(unread[0].info, known.source, stream.store)
+        if known.asked or known.source.digests:
+            source = replace(
+                source, digests=known.source.digests
+            )  # better known than what a range's answer says
+        metadata, lost = keepable(source.metadata or NO_METADATA, job.store)
+        upload = job.store.begin(job.key, part_size_bytes=part_size, metadata=metadata, size=size)
+    except BaseException:
+        job.budget.release(taken)
+        _close(unread)
+        raise
     known = replace(known, source=source)
     names = part_digests(source.digests, sink, cheap=job.is_cheap)
     # MD5 and SHA-256 do not combine: the whole is hashed in order, and so is each of the source's parts.
     whole = OrderedHasher((size,), names - COMBINABLE) if names - COMBINABLE else None
     by_part = OrderedHasher(known.parts, ["md5"]) if known.parts else None
     ordered = [hasher for hasher in (whole, by_part) if hasher is not None]
-    metadata, lost = keepable(source.metadata or NO_METADATA, job.store)
-    upload = job.store.begin(job.key, part_size_bytes=part_size, metadata=metadata, size=size)
     parts = PartsInFlight(job, upload, ordered)
 
     def one(number: int, byte_range: ByteRange) -> Part:
@@ -70,7 +80,11 @@ def put_ranges(stream: ObjectStream, listed: ObjectInfo, job: Job) -> Written:
         for number, byte_range in enumerate(ranges, start=1):
             if parts.failed:
                 break
-            parts.submit(lambda n=number, r=byte_range: one(n, r), len(byte_range))  # type: ignore[misc]
+            parts.submit(
+                lambda n=number, r=byte_range: one(n, r),  # type: ignore[misc]
+                len(byte_range),
+                taken=taken if number == 1 else None,
+            )
         done = parts.collect()
         computed = combine_parts(done).merged(whole.digests()[0] if whole else Digests())
         known = compare(known, computed, by_part.digests() if by_part else [], stream.store)
@@ -78,8 +92,7 @@ def put_ranges(stream: ObjectStream, listed: ObjectInfo, job: Job) -> Written:
         result = complete(job, upload, done, size, computed)
     except BaseException as error:
         parts.close()
-        for reader in unread:
-            reader.close()
+        _close(unread)
         commits.abort_unless_unknown(job.store, upload, error)
         raise
     parts.close()
@@ -94,6 +107,11 @@ def put_ranges(stream: ObjectStream, listed: ObjectInfo, job: Job) -> Written:
     )
 
 
+def _close(readers: list[ObjectReader]) -> None:
+    for reader in readers:
+        reader.close()
+
+
 def _read_range(reader: ObjectReader, stream: ObjectStream, byte_range: ByteRange) -> Chunk:
     """Exactly one range, in memory."""
     try:
@@ -101,7 +119,7 @@ def _read_range(reader: ObjectReader, stream: ObjectStream, byte_range: ByteRang
     finally:
         reader.close()
     if len(data) != len(byte_range):
-        raise ConnectionLostError(
+        raise IntegrityError(
             f"{len(data)} of {len(byte_range)} bytes arrived",
             operation="read",
             where=stream.store.url,

@@ -14,7 +14,7 @@ from crossdock.connectors.streams import ObjectStream
 from crossdock.connectors.writer.job import Job, Written, complete, described, keepable, put
 from crossdock.connectors.writer.ordered import OrderedHasher
 from crossdock.connectors.writer.parts import PartsInFlight, part_digests
-from crossdock.errors import ConnectionLostError, UnsupportedError
+from crossdock.errors import IntegrityError, UnsupportedError
 from crossdock.events import BytesMoved, emit
 from crossdock.model import (
     NO_METADATA,
@@ -58,13 +58,12 @@ class _Passing:
         """What the bytes that passed are, and what they prove of the source.
 
         Raises:
-            ConnectionLostError: They are not all.
-            IntegrityError: They are not what the source published.
+            IntegrityError: They are not all, or not what the source published.
             UnprovenError: They prove less than was required.
         """
         size, computed = self.known.source.size, self.whole.digests()
         if size is not None and self.whole.size != size:
-            raise ConnectionLostError(
+            raise IntegrityError(
                 f"the source ended after {self.whole.size} of {size} bytes", operation="read", where=job.place
             )
         stretches = self._by_part.digests() if self._by_part is not None else []

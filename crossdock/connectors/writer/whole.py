@@ -12,7 +12,7 @@ from crossdock.connectors.strategy import Method
 from crossdock.connectors.streams import ObjectStream
 from crossdock.connectors.writer.job import Job, Written, described, keepable, put
 from crossdock.connectors.writer.ordered import OrderedHasher
-from crossdock.errors import ConnectionLostError
+from crossdock.errors import IntegrityError
 from crossdock.events import BytesMoved, emit
 from crossdock.model import NO_METADATA, Digests, Verification
 from crossdock.ports import Chunk
@@ -63,7 +63,7 @@ def put_whole(stream: ObjectStream, job: Job) -> Written:
             reader.close()
         source = described(reader.info, stream.info, stream.store)
         if len(data) != size:
-            raise ConnectionLostError(
+            raise IntegrityError(  # an answer that says it is whole; a broken one was asked for again below
                 f"{len(data)} of {size} bytes arrived",
                 operation="read",
                 where=stream.store.url,

@@ -167,8 +167,13 @@ def _write_stored(stream: ObjectStream, job: Job) -> Written:
         asking = None if job.is_cheap else wanted
         known = learn(info, stream.store, wanted=asking, in_parts=True)
         if known.has_digest or wanted is None or wanted < Verification.V2:
-            return copy_inside(stream, known, job)
-        # Nothing the source publishes would tell of the copy whether it is right; bytes that pass here do.
+            try:
+                return copy_inside(stream, known, job)
+            except UnsupportedError:
+                if job.store.capabilities.server_side_copy:
+                    raise
+                # The store has just learned that its server copies no metadata.
+        # Or nothing the source publishes would tell of the copy whether it is right; bytes that pass here do.
         stream, method = _anew(stream), choose(same_endpoint=False)
     if method is Method.PUT:
         return put_whole(stream, job)

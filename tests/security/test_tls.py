@@ -1,0 +1,200 @@
+"""TLS is always verified: a certificate nobody vouches for, of another host or expired is refused, at once and in one line."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from azurite import ACCOUNT, KEY as ACCOUNT_KEY
+from click.testing import CliRunner
+from http_server import WebServer
+from tls_front import DAY, NOW, certificate, tls_front
+
+import crossdock as xd
+from crossdock.cli.main import cli
+from crossdock.connectors import layers
+from crossdock.errors import CrossdockError, Retry
+from crossdock.testing import EmbeddedGCS, EmbeddedS3, EmbeddedWebhook
+
+CERTIFICATES = ("self-signed", "another host", "expired")
+
+
+def made(kind, folder):
+    """A certificate's files; that of another host and that which is expired are vouched for, to be refused for that alone."""
+    folder.mkdir()
+    if kind == "another host":
+        return certificate(folder, host="elsewhere.example")
+    return certificate(folder, until=NOW - DAY) if kind == "expired" else certificate(folder)
+
+
+@dataclass
+class Endpoint:
+    """A store behind TLS: by which options it is reached at a URL."""
+
+    place: str
+    port: int
+    options: dict
+    path: str = ""
+    prefix: str = ""
+
+    def at(self, root):
+        if self.place.startswith("https"):
+            return f"{root}/", self.options
+        return self.place, {**self.options, "endpoint_url": f"{root}{self.path}"}
+
+
+@pytest.fixture
+def s3():
+    with EmbeddedS3(buckets=("bucket",)) as server:
+        options = {"key": "access-key", "secret": "secret-key", "region": "us-east-1"}
+        yield Endpoint("s3://bucket/", urlsplit(server.url).port, options)
+
+
+@pytest.fixture
+def gcs():
+    with EmbeddedGCS(buckets=("bucket",)) as server:
+        yield Endpoint("gs://bucket/", urlsplit(server.url).port, {"token": "a-token"})
+
+
+@pytest.fixture
+def azure(azurite):
+    options = {"account_name": ACCOUNT, "account_key": ACCOUNT_KEY}
+    port = urlsplit(azurite.url).port
+    return Endpoint(f"az://{azurite.make_container()}/", port, options, path=f"/{ACCOUNT}")
+
+
+@pytest.fixture
+def http():
+    with WebServer() as server:
+        for key in ("plain", "odd//key"):
+            server.keep(key, b"data")
+        yield Endpoint("https", server.port, {"token": "canary-token-never-sent"})
+
+
+@pytest.fixture(params=["s3", "gcs", "azure", "http"])
+def endpoint(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    for name in ("https_proxy", "HTTPS_PROXY", "SSL_CERT_FILE", "AWS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def trusting(files, monkeypatch):
+    """Let everything in this process that asks the system trust a certificate."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(files[0]))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(files[0]))
+
+
+@pytest.mark.parametrize("kind", CERTIFICATES)
+def test_a_wrong_certificate_is_refused_by_every_route(endpoint, kind, tmp_path, monkeypatch):
+    """Small keys take another engine than odd ones; reads, writes and listings too. Nothing is sent, nothing retried."""
+    files = made(kind, tmp_path / "tls")
+    if kind != "self-signed":
+        trusting(files, monkeypatch)
+    with tls_front(endpoint.port, files) as front:
+        url, options = endpoint.at(front.url)
+        store = xd.source(url, **options).store
+        acts = [
+            lambda: store.read("plain"),
+            lambda: store.read("odd//key"),
+            lambda: store.stat("plain"),
+            store.check,
+        ]
+        if store.capabilities.writable:
+            acts += [
+                lambda: store.put("plain", b"x"),
+                lambda: store.put("odd//key", b"x"),
+                lambda: store.begin("odd//key", part_size_bytes=5 << 20),
+                lambda: [*store.list()],
+                lambda: [*store.list_uploads()],
+            ]
+        errors = []
+        for act in acts:
+            with pytest.raises(CrossdockError) as raised:
+                act()
+            errors.append(raised.value)
+
+    assert front.received == []
+    assert len(acts) <= front.connections <= 2 * len(acts)  # not tried again
+    assert {Retry.NEVER} == {error.retry for error in errors}
+    for error in errors:
+        assert "certificate" in str(error), str(error)
+        assert len(str(error).splitlines()) == 1
+
+
+def test_the_same_endpoint_is_used_once_its_certificate_is_trusted(endpoint, tmp_path, monkeypatch):
+    """So that it was the certificate that was refused above, and not the server."""
+    files = made("self-signed", tmp_path / "tls")
+    trusting(files, monkeypatch)
+    with tls_front(endpoint.port, files) as front:
+        url, options = endpoint.at(front.url)
+        store = xd.source(url, **options).store
+        for key in ("plain", "odd//key"):
+            if store.capabilities.writable:
+                store.put(key, b"data")
+            assert bytes(store.read(key).read_all()) == b"data"
+
+    assert front.received
+
+
+def test_the_command_line_says_so_in_one_line(endpoint, tmp_path):
+    with tls_front(endpoint.port, made("self-signed", tmp_path / "tls")) as front:
+        url, options = endpoint.at(front.url)
+        words = ["cp", f"{url}plain", str(tmp_path / "out")]
+        for name, value in options.items():
+            words += ["--source-option", f"{name}={value}"]
+        done = CliRunner().invoke(cli, words)
+
+    assert done.exit_code not in (0, 1)
+    assert len(done.stderr.splitlines()) == 1
+    assert "certificate" in done.stderr
+    assert front.received == []
+    assert 1 <= front.connections <= 2
+
+
+def test_a_webhook_with_a_wrong_certificate_is_told_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(layers, "backoff_s", lambda *_: 0.0)
+    with (
+        EmbeddedWebhook() as hook,
+        tls_front(urlsplit(hook.url).port, made("self-signed", tmp_path / "tls")) as front,
+    ):
+        monkeypatch.setenv("HOOK", f"{front.url}/canary-path")
+        xd.sink("memory://tls-from/")(b"1", key="a")
+        with caplog.at_level(logging.WARNING, "crossdock.notify"):
+            report = xd.migrate(
+                "memory://tls-from/",
+                "memory://tls-to/",
+                run_dir=f"{tmp_path}/run",
+                notify=xd.webhook("env:HOOK"),
+            )
+
+    assert (report.notifications_failed, hook.posted, front.received) == (1, [], [])
+    assert "certificate" in caplog.text
+    assert "canary-path" not in caplog.text
+
+
+def test_no_source_file_turns_verification_off():
+    """The words for that in every library we use do not occur in ours."""
+    words = (
+        "CERT_NONE",
+        "verify=False",
+        "check_hostname = False",
+        "_create_unverified",
+        "allow_invalid",
+        "disable_warnings",
+    )
+    package = Path(xd.__file__).parent
+    found = [
+        f"{path.relative_to(package)}: {word}"
+        for path in sorted(package.rglob("*.py"))
+        for word in words
+        if word in path.read_text(encoding="utf-8")
+    ]
+
+    assert found == []
