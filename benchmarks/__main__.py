@@ -12,7 +12,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import memory as memory_figures, mutation as mutation_check, soak as soak_runs
 from benchmarks.combining import overhead, shards
+from benchmarks.latency import latency
 from benchmarks.measure import Figures, run, side_by_side
 from benchmarks.servers import fill, pair, rclone
 
@@ -68,23 +70,42 @@ def combining() -> None:
     shards()
 
 
+def memory() -> None:
+    """Peak memory against the budget: an object of 10 GiB, and 64 of 64 MiB at a time."""
+    memory_figures.full()
+
+
+def soak() -> None:
+    """Everything goes wrong at once, ten seeds: an hour."""
+    soak_runs.full()
+
+
+def mutation() -> None:
+    """Each protection removed in turn; a named test must notice."""
+    mutation_check.full()
+
+
 def main(names: list[str]) -> None:
-    """Run the named benchmarks, or all."""
+    """Run the named benchmarks, or all that take minutes; soak and mutation run if they are named."""
     known: dict[str, Callable[[], None]] = {
         "startup": startup,
         "combining": combining,
         "small": small,
         "large": large,
+        "latency": latency,
+        "memory": memory,
     }
-    if unknown := set(names) - set(known):
-        sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    longer: dict[str, Callable[[], None]] = {"soak": soak, "mutation": mutation}
+    everything = known | longer
+    if unknown := set(names) - set(everything):
+        sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(everything)}")
     print(
         subprocess.run([rclone(), "version"], capture_output=True, text=True, check=True).stdout.splitlines()[
             0
         ]
     )
     for name in names or known:
-        known[name]()
+        everything[name]()
 
 
 if __name__ == "__main__":

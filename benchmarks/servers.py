@@ -73,8 +73,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def pair(directory: Path) -> Iterator[Pair]:
-    """Serve ``directory`` (buckets are its folders) as S3, and an empty GCS beside it."""
+def pair(directory: Path, gcs: str = "crossdock.testing.gcs") -> Iterator[Pair]:
+    """Serve ``directory`` (buckets are its folders) as S3, and an empty GCS (the module ``gcs``) beside it."""
     port = _free_port()
     s3 = subprocess.Popen(
         [
@@ -89,12 +89,10 @@ def pair(directory: Path) -> Iterator[Pair]:
         ],
         stderr=subprocess.DEVNULL,
     )
-    gcs = subprocess.Popen(
-        [sys.executable, "-m", "crossdock.testing.gcs", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
+    sink = subprocess.Popen([sys.executable, "-m", gcs, "--port", "0"], stdout=subprocess.PIPE, text=True)
     try:
-        assert gcs.stdout is not None
-        gcs_url = gcs.stdout.readline().strip()
+        assert sink.stdout is not None
+        gcs_url = sink.stdout.readline().strip()
         for _ in range(100):
             with socket.socket() as sock:
                 if sock.connect_ex(("127.0.0.1", port)) == 0:
@@ -102,9 +100,11 @@ def pair(directory: Path) -> Iterator[Pair]:
             time.sleep(0.05)
         yield Pair(f"http://127.0.0.1:{port}", gcs_url)
     finally:
-        for process in (s3, gcs):
+        for process in (s3, sink):
             process.terminate()
             process.wait(10)
+        if sink.stdout is not None:
+            sink.stdout.close()
 
 
 def fill(directory: Path, count: int, size: int) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         LocalRunner as LocalRunner,
         MapResult as MapResult,
         TaskContext as TaskContext,
+        TaskOptions as TaskOptions,
         combine as combine,
         current as current,
         flatten as flatten,
@@ -84,6 +85,7 @@ _HOMES = {
     "combine": "crossdock.combine",
     "current": "crossdock.combine",
     "TaskContext": "crossdock.combine",
+    "TaskOptions": "crossdock.combine",
     "Cache": "crossdock.combine",
     # mapping and runners
     "unmapped": "crossdock.combine",

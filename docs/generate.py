@@ -6,6 +6,8 @@ compare them with what this module would write. ``python docs/generate.py`` writ
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,6 +155,26 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def faults_page() -> str:
+    """What was made to go wrong and what came of it: from the registry of faults and the recorded outcomes."""
+    path = Path(__file__).parents[1] / "tests" / "faults" / "fault_matrix.py"
+    spec = importlib.util.spec_from_file_location("fault_matrix", path)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"docs/generate.py: {path} is missing")
+    matrix = importlib.util.module_from_spec(spec)
+    sys.modules["fault_matrix"] = matrix  # dataclasses look their module up
+    spec.loader.exec_module(matrix)
+    return str(matrix.page(NOTE))
+
+
+def conformance_page() -> str:
+    """Which conformance suite ran against what: from what ``make conformance`` recorded."""
+    from crossdock.testing.conformance import page
+
+    recorded = Path(__file__).parents[1] / "tests" / "conformance.json"
+    return page(json.loads(recorded.read_text(encoding="utf-8")), NOTE)
+
+
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
@@ -164,7 +186,9 @@ def _words(name: str) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "api.md": api_page,
     "cli.md": cli_page,
+    "conformance.md": conformance_page,
     "errors.md": errors_page,
+    "faults.md": faults_page,
     "options.md": options_page,
 }
 

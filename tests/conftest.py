@@ -16,8 +16,11 @@ from typing import Any
 
 import pytest
 
+from crossdock.testing import conformance
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    conformance.pytest_addoption(parser)
     parser.addoption(
         "--no-skips",
         action="store_true",
@@ -27,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    conformance.pytest_configure(config)
     config.addinivalue_line("markers", "may_skip(reason): a skip is acceptable even in CI, and why")
 
 

@@ -3,7 +3,8 @@
 Shipped in the wheel, because a connector of your own deserves the servers ours are tested with, and because
 ``crossdock demo`` runs on them. `EmbeddedS3` and `EmbeddedGCS` listen on a free port of 127.0.0.1, keep
 everything in memory and need no account; `Rule` and `Faults` make them fail on purpose, reproducibly, and count
-what they did, so that a test can prove that its fault really happened.
+what they did, so that a test can prove that its fault really happened. `FaultProxy` does the same in front of any other
+server.
 
 Everything here is imported late: naming one server never loads the other's libraries.
 
@@ -21,11 +22,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crossdock.testing.ends import End
     from crossdock.testing.gcs import EmbeddedGCS
     from crossdock.testing.hostile import FULL_METADATA, HOSTILE_KEYS, HOSTILE_METADATA
+    from crossdock.testing.pair_suite import PairSuite
+    from crossdock.testing.proxy import FaultProxy
     from crossdock.testing.rules import Faults, Rule
     from crossdock.testing.s3 import EmbeddedS3
-    from crossdock.testing.store_suite import StoreSuite
+    from crossdock.testing.sink_suite import SinkSuite
+    from crossdock.testing.source_suite import SourceSuite
+    from crossdock.testing.store_suite import ReadOnlyStoreSuite, StoreSuite
+    from crossdock.testing.watcher import Watcher
+    from crossdock.testing.webhook import EmbeddedWebhook
 
 __all__ = [
     "FULL_METADATA",
@@ -33,17 +41,33 @@ __all__ = [
     "HOSTILE_METADATA",
     "EmbeddedGCS",
     "EmbeddedS3",
+    "EmbeddedWebhook",
+    "End",
+    "FaultProxy",
     "Faults",
+    "PairSuite",
+    "ReadOnlyStoreSuite",
     "Rule",
+    "SinkSuite",
+    "SourceSuite",
     "StoreSuite",
+    "Watcher",
 ]
 
 _HOMES = {
     "EmbeddedGCS": "crossdock.testing.gcs",
     "EmbeddedS3": "crossdock.testing.s3",
+    "EmbeddedWebhook": "crossdock.testing.webhook",
+    "FaultProxy": "crossdock.testing.proxy",
     "Faults": "crossdock.testing.rules",
     "Rule": "crossdock.testing.rules",
+    "End": "crossdock.testing.ends",
+    "PairSuite": "crossdock.testing.pair_suite",
+    "ReadOnlyStoreSuite": "crossdock.testing.store_suite",
+    "SinkSuite": "crossdock.testing.sink_suite",
+    "SourceSuite": "crossdock.testing.source_suite",
     "StoreSuite": "crossdock.testing.store_suite",
+    "Watcher": "crossdock.testing.watcher",
     "HOSTILE_KEYS": "crossdock.testing.hostile",
     "HOSTILE_METADATA": "crossdock.testing.hostile",
     "FULL_METADATA": "crossdock.testing.hostile",

@@ -10,7 +10,7 @@ import unicodedata
 
 from crossdock.model import Metadata
 
-__all__ = ["FULL_METADATA", "HOSTILE_KEYS", "HOSTILE_METADATA"]
+__all__ = ["A_FEW_HOSTILE_KEYS", "FULL_METADATA", "HOSTILE_KEYS", "HOSTILE_METADATA"]
 
 _ACCENTED = "caf\u00e9 \u00fcber"
 
@@ -89,6 +89,33 @@ HOSTILE_KEYS: tuple[str, ...] = (
     "manifest.json.part",
 )
 """Keys of CONTRACT section 3: each arrives exactly, alone and together, or is refused before a byte moves."""
+
+A_FEW_HOSTILE_KEYS: tuple[str, ...] = tuple(
+    key
+    for key in HOSTILE_KEYS
+    if key
+    in {
+        *(
+            "a//b",
+            "/a",
+            "a/",
+            "a/./b",
+            "a/../b",
+            ".hidden",
+            "x",
+            "x/y",
+            "case/Pair",
+            "case/pair",
+            "back\\slash",
+        ),
+        *("a%2Fb", "a%252Fb", "a+b", "a#b?c", "a=b&c;d", "*[x]{y,z}", "tab\tinside"),
+        *(" starts with a space", "ends with a space ", "two  spaces"),
+        *(unicodedata.normalize("NFC", _ACCENTED), unicodedata.normalize("NFD", _ACCENTED)),
+    }
+    or key.startswith("emoji")
+    or len(key) == 1024
+)
+"""One of each kind, for matrices of many pairs."""
 
 FULL_METADATA = Metadata(
     content_type="text/csv; charset=utf-8",

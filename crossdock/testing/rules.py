@@ -1,8 +1,8 @@
-"""Faults on purpose: what an embedded server shall do wrong, when, and how often it did.
+"""Faults on purpose: what a server shall do wrong, when, and how often it did.
 
 A `Rule` says which requests it means, when it applies to them and what then goes wrong; a `Faults` registry
-holds the rules of one server, decides for each request and counts. The servers apply the decisions at the level
-of the connection (`crossdock.testing.server`), so the same rule means the same on S3 and on GCS.
+holds the rules of one server or proxy, decides for each request and counts. The decisions are applied at the level
+of the connection (`crossdock.testing.server`), so the same rule means the same on S3, on GCS and in a proxy.
 
 A fault that had no effect (a cut beyond the end of a short body) is not counted as fired: the rule "each test
 proves its fault fired" is only worth something if the counters are honest.
@@ -15,125 +15,15 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
-_ACTIONS = (
-    "delay_s",
-    "status",
-    "reset",
-    "lose_ack",
-    "twice",
-    "cut_at",
-    "flip_bit",
-    "flip_upload_bit",
-    "truncate_upload_at",
-    "rate_bytes_per_s",
-    "ignore_range",
-    "no_length",
-)
+from crossdock.testing.rule import Rule
 
+__all__ = ["Fault", "Faults", "Rule"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One fault: whom it hits, when, and what goes wrong.
-
-    All given matches must hold. Of the requests that match, the first ``skip`` are spared; of the rest the rule
-    looks at the ``first`` ones only (all, when None), takes each ``every``-th of these, starting with the first, and then
-    throws dice with ``probability``.
-
-    Operations have the same names on both servers: ``bucket.list``, ``bucket.get``, ``bucket.insert``,
-    ``bucket.delete``; ``object.list``, ``object.stat``, ``object.get``, ``object.insert``, ``object.patch``,
-    ``object.copy``, ``object.compose``, ``object.delete``, ``objects.delete``; ``upload.begin``, ``part.put``,
-    ``upload.complete``, ``upload.abort``, ``upload.list``, ``upload.parts`` for multipart uploads; and for GCS's
-    resumable uploads ``upload.begin``, ``chunk.put``, ``chunk.final`` (the request that carries the last byte),
-    ``upload.status``, ``upload.abort``.
-
-    Attributes:
-        operation: Shell pattern on the operation's name, such as ``object.*``.
-        method: HTTP method; empty for any.
-        path: Regular expression searched in the raw request target, query included.
-        bucket: The bucket's exact name; empty for any.
-        key: Regular expression searched in the decoded object key.
-        skip: Matches to spare first.
-        first: How many matches after ``skip`` to look at; None for all.
-        every: Of those, take one of so many.
-        probability: Of those, take this share, by the registry's seeded generator.
-        delay_s: Wait before anything else is done.
-        status: Answer this instead of doing the work (with ``lose_ack``: after doing it).
-        body: Body of that answer; None for a proper error document of the service.
-        headers: Further headers of that answer.
-        retry_after_s: Adds ``Retry-After`` to that answer.
-        reset: Close the connection with RST before the body is read; nothing was done.
-        lose_ack: Do the work, then close with RST (or answer ``status``): a lost acknowledgement.
-        twice: Do the work twice and answer what the second time said: a delivery repeated by the network.
-        cut_at: Send only so many bytes of the response's body, under the full Content-Length, then close.
-        cut_with: Close with a FIN or with an RST.
-        flip_bit: Invert this bit of the response's body (modulo its length).
-        flip_upload_bit: Invert this bit of the request's body before the service sees it.
-        truncate_upload_at: The service sees only so many bytes of the request's body, and believes them complete.
-            A resumable upload persists the multiples of 256 KiB among them, and says so.
-        rate_bytes_per_s: Send the response's body no faster than this, per connection.
-        ignore_range: The service does not see the ``Range`` header.
-        no_length: Send the body without Content-Length and close the connection at its end.
-        name: Under which the rule is counted; by default made of operation and action.
-    """
-
-    operation: str = "*"
-    method: str = ""
-    path: str = ""
-    bucket: str = ""
-    key: str = ""
-    skip: int = 0
-    first: int | None = None
-    every: int = 1
-    probability: float = 1.0
-    delay_s: float | None = None
-    status: int | None = None
-    body: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    retry_after_s: int | None = None
-    reset: bool = False
-    lose_ack: bool = False
-    twice: bool = False
-    cut_at: int | None = None
-    cut_with: Literal["fin", "rst"] = "fin"
-    flip_bit: int | None = None
-    flip_upload_bit: int | None = None
-    truncate_upload_at: int | None = None
-    rate_bytes_per_s: float | None = None
-    ignore_range: bool = False
-    no_length: bool = False
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.actions():
-            raise ValueError(f"a rule needs an action: one of {', '.join(_ACTIONS)}")
-        if self.every < 1 or self.skip < 0 or not 0 <= self.probability <= 1:
-            raise ValueError("every is at least 1, skip at least 0 and probability between 0 and 1")
-        if self.rate_bytes_per_s is not None and self.rate_bytes_per_s <= 0:
-            raise ValueError("rate_bytes_per_s is above 0")
-        # JSON knows lists only.
-        object.__setattr__(self, "headers", tuple((str(k), str(v)) for k, v in self.headers))
-        if not self.name:
-            object.__setattr__(self, "name", f"{self.operation} {'+'.join(self.actions())}")
-
-    def actions(self) -> tuple[str, ...]:
-        """Name what this rule does, in the order in which a server applies it."""
-        return tuple(a for a in _ACTIONS if getattr(self, a) is not None and getattr(self, a) is not False)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Rule:
-        """Make a rule of a JSON object with this class's field names.
-
-        Raises:
-            ValueError: A name is unknown, or the values make no rule.
-        """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"a rule has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-        return cls(**values)
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -143,9 +33,12 @@ class _Entry:
     rule: Rule
     path: re.Pattern[str]
     key: re.Pattern[str]
+    header: re.Pattern[str]
     seen: int = 0
 
-    def matches(self, operation: str, method: str, target: str, bucket: str, key: str) -> bool:
+    def matches(
+        self, operation: str, method: str, target: str, bucket: str, key: str, headers: Mapping[str, str]
+    ) -> bool:
         rule = self.rule
         return (
             fnmatchcase(operation, rule.operation)
@@ -153,6 +46,7 @@ class _Entry:
             and rule.bucket in {"", bucket}
             and (not rule.key or self.key.search(key) is not None)
             and (not rule.path or self.path.search(target) is not None)
+            and (not rule.header or any(self.header.search(f"{n}: {v}") for n, v in headers.items()))
         )
 
     def is_due(self, rng: random.Random) -> bool:
@@ -236,7 +130,7 @@ class Faults:
 
     def add(self, rule: Rule) -> str:
         """Put a rule at work and return the name under which it is counted."""
-        entry = _Entry(rule, re.compile(rule.path), re.compile(rule.key, re.DOTALL))
+        entry = _Entry(rule, re.compile(rule.path), re.compile(rule.key, re.DOTALL), re.compile(rule.header))
         with self._lock:
             self._entries.append(entry)
             self._fired[rule.name] += 0
@@ -265,7 +159,21 @@ class Faults:
         with self._lock:
             return dict(self._requests)
 
-    def decide(self, *, operation: str, method: str, target: str, bucket: str, key: str) -> Fault | None:
+    def replays(self, operation: str) -> bool:
+        """Whether a rule may want the last answer to this operation again, so that it must be kept."""
+        with self._lock:
+            return any(e.rule.replay and fnmatchcase(operation, e.rule.operation) for e in self._entries)
+
+    def decide(
+        self,
+        *,
+        operation: str,
+        method: str,
+        target: str,
+        bucket: str,
+        key: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> Fault | None:
         """Count a request and say what shall go wrong with it; None for nothing."""
         with self._lock:
             self._requests[operation] += 1
@@ -274,7 +182,7 @@ class Faults:
             due = [
                 e.rule
                 for e in self._entries
-                if e.matches(operation, method, target, bucket, key) and e.is_due(self._rng)
+                if e.matches(operation, method, target, bucket, key, headers) and e.is_due(self._rng)
             ]
         return Fault(due, self) if due else None
 

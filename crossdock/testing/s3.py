@@ -46,23 +46,20 @@ _REGION = "us-east-1"
 _ACCOUNT = "123456789012"
 _KMS = "aws:kms"
 _OF_UPLOADS = frozenset({"part.put", "upload.complete", "upload.parts"})
-_UNLOCKED = frozenset({"object.get", "object.stat", "part.put"})
+_UNLOCKED = frozenset(
+    {"object.stat", "part.put"}
+)  # a read takes its bytes under the lock: moto empties what is replaced
 
 
 @dataclass(frozen=True, slots=True)
 class StoredS3Object:
-    """One object as moto holds it; ``data`` is read when asked for, and belongs to this version of the key."""
+    """One object as moto holds it: a snapshot, whose ``data`` stays what it was when the key is replaced."""
 
     key: str
     size: int
     etag: str
     headers: dict[str, str]
-    _record: Any
-
-    @property
-    def data(self) -> bytes:
-        """All bytes."""
-        return bytes(self._record.value)
+    data: bytes
 
 
 class EmbeddedS3:
@@ -130,7 +127,7 @@ class EmbeddedS3:
             keys = self._home.backend.get_bucket(bucket).keys
             return {
                 key: StoredS3Object(
-                    key, record.size, record.etag.strip('"'), dict(record.response_dict), record
+                    key, record.size, record.etag.strip('"'), dict(record.response_dict), bytes(record.value)
                 )
                 for key, record in keys.items()
                 if not isinstance(record, FakeDeleteMarker)

@@ -1,15 +1,16 @@
 """The threaded server under every embedded service, and the place where faults happen.
 
 One thread for each connection, kept alive between requests, on 127.0.0.1 only. A fault is decided when the head
-of a request has been read, and applied here, outside the service: the service never knows. Stopping closes
+of a request has been read, and applied here and in `crossdock.testing.damage`, outside the service: the service never knows. Stopping closes
 every connection and waits for every thread, also for those that sleep in a delay.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
-import struct
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -17,11 +18,18 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from crossdock.testing.damage import (
+    damage_request,
+    damage_response,
+    read_damaged_body,
+    reset,
+    send_damaged,
+    wait_for_client,
+)
 from crossdock.testing.rules import Fault, Faults
 from crossdock.testing.wire import (
     App,
     BadMessageError,
-    Chunk,
     Request,
     Response,
     Route,
@@ -39,12 +47,15 @@ class LoopbackServer:
         app: The service.
         faults: What shall go wrong; shared with the test.
         port: 0 takes a free one.
+        tls: Speak TLS with this certificate; handshakes that the client breaks off count as ``TLS refused``.
     """
 
-    def __init__(self, app: App, faults: Faults, port: int = 0) -> None:
+    def __init__(self, app: App, faults: Faults, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         self._app = app
         self._faults = faults
         self._wanted_port = port
+        self._tls = tls
+        self._last_answers: dict[str, Response] = {}
         self._listener: socket.socket | None = None
         self._threads: set[threading.Thread] = set()
         self._sockets: set[socket.socket] = set()
@@ -56,7 +67,8 @@ class LoopbackServer:
         """``http://127.0.0.1:port``, while the server runs."""
         if self._listener is None:
             raise RuntimeError("the server is not running: call start() or enter it with `with`")
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def start(self) -> Self:
         """Listen and serve in threads of this process; returns itself."""
@@ -123,6 +135,13 @@ class LoopbackServer:
             self._spawn(self._serve, "connection", sock)
 
     def _serve(self, sock: socket.socket) -> None:
+        try:
+            if self._tls is not None:
+                sock = self._shaken(sock, self._tls)
+        except OSError:  # an SSLError is one
+            self._faults.count_fired("TLS refused")
+            self._forget(sock)
+            return
         wire = Wire(sock)
         try:
             while not self._stopping.is_set():
@@ -136,9 +155,25 @@ class LoopbackServer:
         except OSError:
             pass  # the client went away, or stop() closed the connection
         finally:
-            with self._lock:
-                self._sockets.discard(sock)
-            sock.close()
+            self._forget(sock)
+
+    def _shaken(self, sock: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+        """The socket after the handshake; the plain one is of no more use."""
+        secure = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        with self._lock:
+            self._sockets.discard(sock)
+            self._sockets.add(secure)
+        try:
+            secure.do_handshake()
+        except OSError:
+            self._forget(secure)
+            raise
+        return secure
+
+    def _forget(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._sockets.discard(sock)
+        sock.close()
 
     def _answer(self, wire: Wire, request: Request) -> bool:
         """Serve one request; False if the connection is of no more use."""
@@ -151,12 +186,13 @@ class LoopbackServer:
                 target=request.target,
                 bucket=route.bucket,
                 key=route.key,
+                headers=request.headers,
             )
         if fault is None:
             wire.read_body(request)
             if not request.is_complete and not route.takes_partial:
                 return False
-            self._send(wire, request, route.run(request))
+            self._send(wire, request, self._run(request, route))
             return request.is_complete and request.headers.get("connection", "").lower() != "close"
         return self._answer_with_fault(wire, request, route, fault)
 
@@ -164,28 +200,55 @@ class LoopbackServer:
         if (delay_s := fault.take("delay_s")) is not None:
             self._stopping.wait(delay_s)
         if fault.take("reset"):
-            _reset(wire.sock)
+            reset(wire.sock)
             return False
-        wire.read_body(request)
-        if not request.is_complete and not route.takes_partial:
+        is_whole = read_damaged_body(wire, request, fault, self._stopping)
+        if not request.is_complete:
+            if route.takes_partial and request.chunks:
+                route.run(request)  # a resumable upload keeps what arrived; there is nobody to tell
+            if not is_whole and getattr(fault.rule("cut_upload_at"), "cut_with", "") == "rst":
+                reset(wire.sock)
             return False
+        if fault.take("black_hole"):
+            wait_for_client(wire.sock, self._stopping, math.inf)
+            return False
+        if (act := fault.take("act")) is not None:
+            act()
         if fault.get("status") is not None and not fault.get("lose_ack"):
             self._send(wire, request, self._injected(request, fault))
             return True
-        _damage_upload(request, fault)
-        if fault.get("ignore_range") and "range" in request.headers:
-            fault.take("ignore_range")
-            del request.headers["range"]
-        response = route.run(request)
-        if fault.take("twice"):
-            response = route.run(request)
+        response = self._served(request, route, fault)
         if fault.take("lose_ack"):
             if fault.get("status") is not None:
                 self._send(wire, request, self._injected(request, fault))
                 return True
-            _reset(wire.sock)
+            reset(wire.sock)
             return False
-        return self._send_damaged(wire, request, response, fault)
+        damage_response(request, response, fault)
+        is_of_use = send_damaged(wire, request, response, fault, self._stopping)
+        if is_of_use is None:
+            self._send(wire, request, response)
+            return True
+        return is_of_use
+
+    def _served(self, request: Request, route: Route, fault: Fault) -> Response:
+        """What the service answers to a request that may be damaged before, or be served twice, or not at all."""
+        with self._lock:
+            before = self._last_answers.get(route.operation)
+        if before is not None and fault.take("replay"):
+            return replace(before, headers=[*before.headers])
+        damage_request(request, fault)
+        response = self._run(request, route)
+        if fault.take("twice"):
+            response = self._run(request, route)
+        return response
+
+    def _run(self, request: Request, route: Route) -> Response:
+        response = route.run(request)
+        if self._faults.replays(route.operation):
+            with self._lock:
+                self._last_answers[route.operation] = replace(response, headers=[*response.headers])
+        return response
 
     def _injected(self, request: Request, fault: Fault) -> Response:
         rule = fault.rule("status")
@@ -214,66 +277,3 @@ class LoopbackServer:
             ]
         closes = request.headers.get("connection", "").lower() == "close"
         wire.send(render_head(response, closes=closes), chunks)
-
-    def _send_damaged(self, wire: Wire, request: Request, response: Response, fault: Fault) -> bool:
-        size = response.size
-        if size and request.method != "HEAD" and (bit := fault.get("flip_bit")) is not None:
-            fault.take("flip_bit")
-            response.chunks = _flip(b"".join(response.chunks), bit)
-        has_length = not (size and fault.take("no_length"))
-        cut_at = fault.get("cut_at")
-        rate = fault.get("rate_bytes_per_s") if size else None
-        if has_length and rate is None and (cut_at is None or cut_at >= size):
-            self._send(wire, request, response)
-            return True
-        head = render_head(replace(response, is_chunked=False), has_length=has_length, closes=not has_length)
-        body = b"".join(response.chunks)
-        cuts = cut_at is not None and cut_at < size
-        if cuts:
-            fault.take("cut_at")
-            body = body[:cut_at]
-        if rate is None:
-            wire.send(head, (body,))
-        else:
-            fault.take("rate_bytes_per_s")
-            wire.send(head, ())
-            self._trickle(wire, body, rate)
-        rule = fault.rule("cut_at")
-        if cuts and rule is not None and rule.cut_with == "rst":
-            _reset(wire.sock)
-        return has_length and not cuts
-
-    def _trickle(self, wire: Wire, body: bytes, rate_bytes_per_s: float) -> None:
-        """Send in about fifty pieces a second; the schedule is absolute, so that late wake-ups do not add up."""
-        piece = max(1, int(rate_bytes_per_s / 50))
-        began = time.monotonic()
-        for start in range(0, len(body), piece):
-            due = began + min(start + piece, len(body)) / rate_bytes_per_s
-            if self._stopping.wait(max(0.0, due - time.monotonic())):
-                return
-            wire.sock.sendall(body[start : start + piece])
-
-
-def _reset(sock: socket.socket) -> None:
-    """Close with RST instead of FIN: with a linger time of 0 the kernel throws away what is unsent."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
-def _flip(body: bytes, bit: int) -> tuple[Chunk, ...]:
-    """Return the body with one bit inverted, as one chunk."""
-    damaged = bytearray(body)
-    damaged[bit // 8 % len(damaged)] ^= 1 << bit % 8
-    return (bytes(damaged),)
-
-
-def _damage_upload(request: Request, fault: Fault) -> None:
-    """Truncate the body that arrived, or invert a bit of it; an empty body stays whole and nothing is counted."""
-    limit = fault.get("truncate_upload_at")
-    if limit is not None and limit < request.size:
-        fault.take("truncate_upload_at")
-        request.chunks = (request.body()[:limit],) if limit else ()
-        request.is_truncated = True
-    if request.size and (bit := fault.get("flip_upload_bit")) is not None:
-        fault.take("flip_upload_bit")
-        request.chunks = _flip(request.body(), bit)

@@ -2,7 +2,7 @@
 
 A connector's test derives from it, defines a fixture ``store`` (fresh, empty, writable), says by ``back_door`` how to
 read bytes without our code, and ends. Checks are selected by ``store.capabilities``: one that is claimed is tested, one
-that is missing must raise ``UnsupportedError``. Importing this needs pytest and nothing else beyond crossdock.
+that is missing must raise ``UnsupportedError``. Importing this needs pytest and hypothesis beyond crossdock (``crossdock[testing]``).
 
 Example:
     >>> class TestMyStore(StoreSuite):
@@ -16,22 +16,17 @@ Example:
 
 from __future__ import annotations
 
-import pytest
-
-pytest.register_assert_rewrite(
-    "crossdock.testing.suite"
-)  # before the import, so that failures show both sides
-
-from crossdock.testing.hostile import FULL_METADATA, HOSTILE_KEYS, HOSTILE_METADATA  # noqa: E402 - see above
-from crossdock.testing.suite.conditions import ConditionChecks  # noqa: E402
-from crossdock.testing.suite.copying import CopyChecks  # noqa: E402
-from crossdock.testing.suite.keys import KeyChecks  # noqa: E402
-from crossdock.testing.suite.listing import ListingChecks  # noqa: E402
-from crossdock.testing.suite.read_only import ReadOnlyChecks  # noqa: E402
-from crossdock.testing.suite.reading import ReadingChecks  # noqa: E402
-from crossdock.testing.suite.recipes import RecipeChecks  # noqa: E402
-from crossdock.testing.suite.uploads import UploadChecks  # noqa: E402
-from crossdock.testing.suite.writing import WritingChecks  # noqa: E402
+from crossdock.testing.hostile import FULL_METADATA, HOSTILE_KEYS, HOSTILE_METADATA
+from crossdock.testing.suite.conditions import ConditionChecks
+from crossdock.testing.suite.copying import CopyChecks
+from crossdock.testing.suite.keys import KeyChecks
+from crossdock.testing.suite.listing import ListingChecks
+from crossdock.testing.suite.machine import MachineChecks
+from crossdock.testing.suite.read_only import ReadOnlyChecks
+from crossdock.testing.suite.reading import ReadingChecks
+from crossdock.testing.suite.recipes import RecipeChecks
+from crossdock.testing.suite.uploads import UploadChecks
+from crossdock.testing.suite.writing import WritingChecks
 
 __all__ = ["FULL_METADATA", "HOSTILE_KEYS", "HOSTILE_METADATA", "ReadOnlyStoreSuite", "StoreSuite"]
 
@@ -45,6 +40,7 @@ class StoreSuite(
     CopyChecks,
     ListingChecks,
     KeyChecks,
+    MachineChecks,
 ):
     """Everything an ``ObjectStore`` promises. See ``suite.base.SuiteBase`` for what a subclass may say."""
 

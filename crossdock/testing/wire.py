@@ -9,6 +9,7 @@ stored as they are, and sent from there again without a copy.
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ RECEIVE_BYTES = 1 << 20
 """The largest chunk in which a body is received and kept."""
 
 _HEAD_LIMIT_BYTES = 256 << 10
+_PACED_BYTES = 16 << 10
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {
     308: "Resume Incomplete",
     499: "Client Closed",
@@ -142,6 +144,8 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._buffer = b""
+        # One call fills one chunk: no buffer is zeroed before, no copy is made after. TLS has no such flag.
+        self._flags = 0 if isinstance(sock, ssl.SSLSocket) else socket.MSG_WAITALL
 
     def read_head(self) -> Request | None:
         """Read up to the empty line; None if the client closed the connection between two requests.
@@ -162,8 +166,15 @@ class Wire:
         self._buffer = self._buffer[end + 4 :]
         return _parse_head(head)
 
-    def read_body(self, request: Request) -> None:
+    def read_body(
+        self, request: Request, *, limit: int | None = None, pace: Callable[[int], None] | None = None
+    ) -> None:
         """Receive the body into ``request.chunks``; sets ``is_complete`` to False if it broke off.
+
+        Args:
+            request: Its head has been read.
+            limit: Receive no more than this of a body with Content-Length; ``is_complete`` is then False.
+            pace: Called with the bytes received so far after each small piece; it waits as long as it likes.
 
         Raises:
             BadMessageError: The framing is malformed.
@@ -178,7 +189,17 @@ class Wire:
         except ValueError:
             raise BadMessageError("Content-Length is not a number") from None
         chunks: list[bytes] = []
-        request.is_complete = self._receive(length, chunks)
+        wanted = length if limit is None else min(limit, length)
+        if pace is None:
+            is_there = self._receive(wanted, chunks)
+        else:
+            is_there, done = True, 0
+            while is_there and done < wanted:
+                piece = min(_PACED_BYTES, wanted - done)
+                is_there = self._receive(piece, chunks)
+                done += piece
+                pace(done)
+        request.is_complete = is_there and wanted == length
         request.chunks = tuple(chunks)
 
     def _receive(self, length: int, chunks: list[bytes]) -> bool:
@@ -189,15 +210,14 @@ class Wire:
             length -= len(chunks[-1])
         while length:
             wanted = min(length, RECEIVE_BYTES)
-            # One call fills one chunk: no buffer is zeroed before, no copy is made after.
             try:
-                data = self.sock.recv(wanted, socket.MSG_WAITALL)
+                data = self.sock.recv(wanted, self._flags)
             except ConnectionError:
                 return False
             if data:
                 chunks.append(data)
             length -= len(data)
-            if len(data) < wanted:
+            if not data or (self._flags and len(data) < wanted):
                 return False
         return True
 

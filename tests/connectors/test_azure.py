@@ -26,6 +26,7 @@ def options_for(url: str, **more) -> AzureOptions:
 
 class TestAzure(StoreSuite):
     secrets = (ACCOUNT_KEY,)
+    parts_belong_to_keys = True  # see below
 
     @pytest.fixture
     def store(self, azurite):

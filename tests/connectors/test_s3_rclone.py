@@ -53,6 +53,7 @@ class TestS3OnRclone(StoreSuite):
     left_out_keys: ClassVar = {key: _NO_FILE_NAME for key in HOSTILE_KEYS if not _is_file_name(key)}
     nested_keys = False
     secrets = (SECRET,)
+    machine_metadata = False  # see below
 
     @pytest.fixture
     def store(self, served):

@@ -9,6 +9,7 @@ import google_crc32c
 import pytest
 
 from crossdock.testing import EmbeddedGCS, Faults, Rule
+from crossdock.testing.gcs import Content, Metadata as StoredMetadata
 
 QUANTUM = 256 << 10
 ZEROS = base64.b64encode(google_crc32c.value(bytes(4)).to_bytes(4, "big")).decode()
@@ -263,3 +264,134 @@ def test_stopping_interrupts_a_delay(gcs):
     connection.close()
 
     assert time.monotonic() - began < 5
+
+
+# --- cuts, silences and lies
+
+
+def test_a_place_in_a_body_may_be_told_from_its_end(gcs, call):
+    call("PUT", "/b/x", b"0123456789")
+    gcs.faults.add(Rule(operation="object.get", truncate_at=-3, name="short"))
+
+    assert call("GET", "/b/x").body == b"0123456"
+    assert gcs.faults.fired == {"short": 1}
+
+
+def test_a_cut_at_byte_0_is_an_action():
+    assert Rule(cut_at=0).actions() == ("cut_at",)
+    assert Rule(cut_upload_at=0).actions() == ("cut_upload_at",)
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+def test_a_request_is_cut_and_nothing_is_done(gcs, call, how):
+    gcs.faults.add(Rule(operation="object.insert", cut_upload_at=-1, cut_with=how, name="cut"))
+
+    with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+        call("PUT", "/b/x", b"0123456789")
+    assert gcs.objects("b") == {}
+    assert gcs.faults.fired == {"cut": 1}
+
+
+def test_a_request_shorter_than_its_cut_is_left_alone(gcs, call):
+    gcs.faults.add(Rule(operation="object.insert", cut_upload_at=10, name="cut"))
+
+    assert call("PUT", "/b/x", b"0123456789").status == 200
+    assert gcs.faults.fired == {"cut": 0}
+
+
+def test_a_chunk_that_is_cut_is_kept_as_far_as_it_came(gcs, call):
+    begun = call("POST", "/upload/storage/v1/b/b/o?uploadType=resumable&name=x", b"")
+    session = begun.headers["Location"].removeprefix(gcs.url)
+    gcs.faults.add(Rule(operation="chunk.*", cut_upload_at=QUANTUM + 5, first=1, name="cut"))
+    headers = {"Content-Range": f"bytes 0-{2 * QUANTUM - 1}/{2 * QUANTUM}"}
+    with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+        call("PUT", session, bytes(2 * QUANTUM), headers)
+    status = call("PUT", session, b"", {"Content-Range": f"bytes */{2 * QUANTUM}"})
+
+    assert (status.status, status.headers["Range"]) == (308, f"bytes=0-{QUANTUM - 1}")
+
+
+def read(connection):
+    return connection.getresponse().read()
+
+
+def test_silence_ends_when_the_client_goes_away(gcs):
+    """Before the headers or within the body; the server's thread does not wait for ever."""
+    gcs._store.put("b", "x", Content.of([bytes(1000)]), StoredMetadata())
+    gcs.faults.add(Rule(operation="object.get", first=1, black_hole=True, name="hole"))
+    gcs.faults.add(Rule(operation="object.get", skip=1, stall_at=10, name="stall"))
+    for _ in range(2):
+        connection = http.client.HTTPConnection(urlsplit(gcs.url).netloc, timeout=0.2)
+        connection.request("GET", "/b/x")
+        with pytest.raises(TimeoutError):
+            read(connection)
+        connection.close()
+    began = time.monotonic()
+    gcs.stop()
+
+    assert time.monotonic() - began < 5
+    assert gcs.faults.fired == {"hole": 1, "stall": 1}
+
+
+def test_a_pause_ends_by_itself(gcs, call):
+    call("PUT", "/b/x", b"0123456789")
+    gcs.faults.add(Rule(operation="object.get", stall_at=3, stall_s=0.05, name="pause"))
+
+    assert call("GET", "/b/x").body == b"0123456789"
+    assert gcs.faults.fired == {"pause": 1}
+
+
+def test_the_last_answer_comes_again(gcs, call):
+    call("PUT", "/b/x", b"first")
+    call("PUT", "/b/y", b"second")
+    gcs.faults.add(Rule(operation="object.get", skip=1, first=1, replay=True, name="again"))
+    bodies = [call("GET", f"/b/{key}").body for key in "xyy"]
+
+    assert bodies == [b"first", b"first", b"second"]
+    assert gcs.faults.fired == {"again": 1}
+
+
+def test_headers_are_hidden_and_changed(gcs, call):
+    gcs.faults.add(Rule(operation="object.insert", hide_headers=("x-goog-*",), name="hide"))
+    gcs.faults.add(
+        Rule(operation="object.insert", answer_headers=(("ETag", ""), ("X-New", "1")), name="change")
+    )
+    wrong = call("PUT", "/b/x", b"1234", {"x-goog-hash": f"crc32c={ZEROS}"})
+
+    assert (wrong.status, wrong.headers["ETag"], wrong.headers["X-New"]) == (200, None, "1")
+    assert gcs.faults.fired == {"hide": 1, "change": 1}
+
+
+def test_a_rule_may_look_at_headers(gcs, call):
+    call("PUT", "/b/x", b"0123456789")
+    gcs.faults.add(Rule(operation="object.get", header="^range: bytes=2-", status=503, name="range"))
+    answers = [call("GET", "/b/x", headers=headers).status for headers in ({}, {"Range": "bytes=2-3"})]
+
+    assert answers == [200, 503]
+    assert gcs.faults.fired == {"range": 1}
+
+
+def test_something_happens_just_before_the_work(gcs, call):
+    """When the request has arrived whole, and before the service looks at it."""
+    seen = []
+    gcs.faults.add(
+        Rule(operation="object.insert", act=lambda: seen.append(dict(gcs.objects("b"))), name="act")
+    )
+    call("PUT", "/b/x", b"1")
+
+    assert (seen, sorted(gcs.objects("b"))) == ([{}], ["x"])
+    assert gcs.faults.fired == {"act": 1}
+
+
+def test_what_acts_cannot_be_asked_for_over_json():
+    with pytest.raises(ValueError, match="act"):
+        Rule.from_json({"act": "print"})
+
+
+def test_an_upload_is_taken_slowly(gcs, call):
+    gcs.faults.add(Rule(operation="object.insert", upload_rate_bytes_per_s=1_000_000, name="slow"))
+    began = time.monotonic()
+
+    assert call("PUT", "/b/x", bytes(100_000)).status == 200
+    assert time.monotonic() - began >= 0.1
+    assert gcs.faults.fired == {"slow": 1}

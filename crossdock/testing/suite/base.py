@@ -37,11 +37,22 @@ class SuiteBase:
             checks of these keys are skipped and show it.
         nested_keys: Whether ``x`` and ``x/y`` can both exist.
         secrets: Literal secrets the store was built with: they must not show in pickles, reprs and URLs.
+        machine_examples: How many sequences of calls are drawn to compare the store with a dict.
+        machine_steps: How many calls each has at most.
+        machine_shrinks: Whether a sequence that fails is made shorter, which takes minutes on a store that is not in memory.
+        machine_metadata: Whether the *server* of this test invents no metadata of its own, so that it can be compared.
+        parts_belong_to_keys: Whether the service keeps parts with the key and not with an upload (Azure): a write of the key
+            ends its uploads, and the emulator takes the parts of an absent key for an object when one is to be created.
     """
 
     left_out_keys: Mapping[str, str] = {}
     nested_keys: bool = True
     secrets: Sequence[str] = ()
+    machine_examples: int = 10
+    machine_steps: int = 30
+    machine_shrinks: bool = False
+    machine_metadata: bool = True
+    parts_belong_to_keys: bool = False
 
     @pytest.fixture
     def store(self) -> ObjectStore:

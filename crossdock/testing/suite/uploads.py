@@ -127,6 +127,26 @@ class UploadChecks(SuiteBase):
         self.assert_untouched(parted, KEY, None)
         parted.abort(upload)
 
+    def test_no_part_at_all_is_found(self, parted: ObjectStore) -> None:
+        """No parts, and a size that is not 0: ``IntegrityError``, and what was there stays; it is no empty object."""
+        parted.put(KEY, b"before")
+        upload = parted.begin(KEY, part_size_bytes=self.part_size(parted))
+
+        with pytest.raises(IntegrityError):
+            parted.complete(upload, [], size=10)
+        self.assert_untouched(parted, KEY, b"before")
+        parted.abort(upload)
+
+    def test_no_parts_are_an_empty_object(self, parted: ObjectStore) -> None:
+        """No parts and size 0: an empty object with the upload's metadata; nothing is left of the upload."""
+        upload = parted.begin(KEY, part_size_bytes=self.part_size(parted), metadata=FULL_METADATA)
+        info = parted.complete(upload, [], size=0, digests=digests_of(b""))
+
+        assert self.back_door(parted, KEY) == b""
+        assert (KEY, 0, parted.stat(KEY).version) == (info.key, info.size, info.version)
+        assert kept_by(parted, FULL_METADATA) == parted.stat(KEY).metadata
+        assert [*parted.list_uploads()] == []
+
     @pytest.mark.parametrize("off", [-1, 1])
     def test_a_wrong_size_is_found(self, parted: ObjectStore, off: int) -> None:
         """``size`` is not the parts' sum: ``IntegrityError``; what was there stays."""
@@ -199,6 +219,8 @@ class UploadChecks(SuiteBase):
             parted.put_part(upload, 2, data)
         with pytest.raises(NotFoundError):
             parted.complete(upload, parts, size=len(data))
+        with pytest.raises(NotFoundError):
+            parted.complete(upload, [], size=0)
         self.assert_untouched(parted, KEY, b"before")
         assert [*parted.list_uploads()] == []
 
