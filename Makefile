@@ -11,7 +11,7 @@ DEMO_READY := $(VENV)/.demo-ready
 DEV_READY := $(VENV)/.dev-ready
 SETUP := pyproject.toml .ci/venv
 
-.PHONY: help demo test check static format docs reference bench clean
+.PHONY: help demo test check static format docs reference conformance bench clean
 .DEFAULT_GOAL := help
 
 help:  ## what each door does
@@ -55,6 +55,11 @@ docs: $(DEV_READY)  ## build the documents into site/, strictly
 	@$(BIN)/mkdocs build --strict --quiet
 
 reference: $(DEV_READY)  ## write docs/reference/ anew from the code
+	@$(BIN)/python docs/generate.py
+
+conformance: $(DEV_READY)  ## run the conformance suites against every end and record what passed
+	@sh .ci/azurite $(VENV)
+	@$(BIN)/python -m pytest -q --conformance-only --conformance-record tests/conformance.json tests/connectors tests/integration/test_pairs.py
 	@$(BIN)/python docs/generate.py
 
 bench: $(DEV_READY)  ## the figures of benchmarks/

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
+import ssl
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -156,6 +160,82 @@ def test_the_command_line_says_so_in_one_line(endpoint, tmp_path):
     assert "certificate" in done.stderr
     assert front.received == []
     assert 1 <= front.connections <= 2
+
+
+@contextlib.contextmanager
+def ftp_over_tls(files, *, implicit):
+    """As much of an FTP server as a login takes; yields its port and the commands that it was given."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    listener = socket.create_server(("127.0.0.1", 0))
+    commands = []
+
+    def serve(control):
+        control.settimeout(30)
+        with contextlib.suppress(OSError):
+            if implicit:
+                control = context.wrap_socket(control, server_side=True)
+            control.sendall(b"220 ready\r\n")
+            while line := _line(control):
+                commands.append(line)
+                word = line.partition(" ")[0]
+                if word == "AUTH":
+                    control.sendall(b"234 go on\r\n")
+                    control = context.wrap_socket(control, server_side=True)
+                    continue
+                code = {"USER": b"331", "PASS": b"230", "MLST": b"550"}.get(word, b"200")
+                control.sendall(code + b" so be it\r\n")
+        control.close()
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                serve(listener.accept()[0])
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], commands
+    finally:
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(30)
+
+
+def _line(control):
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = control.recv(1)
+        if not byte:
+            return ""
+        line += byte
+    return line.decode().strip()
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://me@127.0.0.1:{port}/", "zip::ftp://me@127.0.0.1:{port}/x.zip!/"], ids=["ftp", "zip"]
+)
+@pytest.mark.parametrize("tls", [True, "tls"], ids=["explicit", "implicit"])
+@pytest.mark.parametrize("kind", [*CERTIFICATES, "trusted"])
+def test_ftp_over_tls_sends_no_password_to_a_wrong_certificate(url, tls, kind, tmp_path, monkeypatch):
+    """ftplib verifies nothing unless it is told to; a trusted server is logged in to, which shows that the refusal was no accident."""
+    files = certificate(tmp_path) if kind == "trusted" else made(kind, tmp_path / "tls")
+    if kind != "self-signed":
+        trusting(files, monkeypatch)
+    with ftp_over_tls(files, implicit=tls == "tls") as (port, commands):
+        options = {"tls": tls, "password": "canary", "timeout": 10}
+        given = {"ftp": options} if url.startswith("zip") else options
+        store = xd.source(url.format(port=port), **given).store
+        with pytest.raises(CrossdockError) as raised:
+            store.stat("absent")
+
+    if kind == "trusted":
+        assert {"USER me", "PASS canary", "PROT P"} <= {*commands}
+        return
+    assert "certificate is not trusted" in str(raised.value)
+    assert [line for line in commands if not line.startswith("AUTH")] == []
+    assert raised.value.retry is Retry.NEVER
 
 
 def test_a_webhook_with_a_wrong_certificate_is_told_nothing(tmp_path, monkeypatch, caplog):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import os
 import threading
 from collections import OrderedDict
@@ -142,6 +143,8 @@ class Filesystems:
 
     def _opened(self, url: str, links: tuple[str, ...]) -> tuple[Any, str]:
         """The filesystem and path of a URL; never one of its own cache, which threads would share."""
+        if "ftp" in links:
+            importlib.import_module("crossdock.connectors.fsspec_bridge.ftps").register()
         nested = nested_options(self._options, self.links)
         given: dict[str, Any] = {link: dict(nested[link]) for link in links}
         for (

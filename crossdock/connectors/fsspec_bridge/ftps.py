@@ -1,7 +1,7 @@
 """FTP over TLS with the server's certificate verified: ``ftplib`` does not do that unless it is told to.
 
-Registered for ``ftp://`` in fsspec's place when our dialect of FTP is first used, so that inner links of chains get it too.
-Trusted is what the system trusts, or the file that SSL_CERT_FILE names.
+Registered for ``ftp://`` in fsspec's own place when such a URL is first opened, so that inner links of chains get it too; a
+class that the program registered itself is left alone. Trusted is what the system trusts, or the file that SSL_CERT_FILE names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations import ftp as vendor
 
-__all__ = ["VerifiedFTP"]
+__all__ = ["FTPFileSystem", "register"]
 
 
 class _Implicit(vendor.ImplicitFTPTLS):  # type: ignore[misc]
@@ -31,7 +31,7 @@ class _Implicit(vendor.ImplicitFTPTLS):  # type: ignore[misc]
         self._sock = value
 
 
-class VerifiedFTP(vendor.FTPFileSystem):  # type: ignore[misc]
+class FTPFileSystem(vendor.FTPFileSystem):  # type: ignore[misc]
     """fsspec's filesystem; with ``tls`` the certificate is verified before a user name is sent, and data is encrypted."""
 
     def _connect(self) -> None:
@@ -47,4 +47,7 @@ class VerifiedFTP(vendor.FTPFileSystem):  # type: ignore[misc]
         self.ftp.prot_p()
 
 
-fsspec.register_implementation("ftp", VerifiedFTP, clobber=True)
+def register() -> None:
+    """Let fsspec use it from now on. Twice is fine."""
+    if fsspec.get_filesystem_class("ftp") is vendor.FTPFileSystem:
+        fsspec.register_implementation("ftp", FTPFileSystem, clobber=True)
