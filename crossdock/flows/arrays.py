@@ -21,7 +21,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _NUMBERS = {pa.int8(): "b", pa.int32(): "i", pa.int64(): "q", pa.float64(): "d"}
 
 
-def array_of(values: Sequence[Any], kind: pa.DataType[Any]) -> pa.Array[Any]:
+def array_of(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
     """One column; ``None`` is null.
 
     Raises:
@@ -30,7 +30,8 @@ def array_of(values: Sequence[Any], kind: pa.DataType[Any]) -> pa.Array[Any]:
     """
     held = [value is not None for value in values]
     if not any(held):
-        return pa.nulls(len(values), kind)
+        nothing: pa.Array[Any] = pa.nulls(len(values), kind)
+        return nothing
     validity = None if all(held) else _bits(held)
     buffers, children = _buffers(values, kind)
     return pa.Array.from_buffers(kind, len(values), [validity, *buffers], children=children)
@@ -44,7 +45,7 @@ def values_of(column: pa.ChunkedArray[Any]) -> list[Any]:
     return column.to_pylist()
 
 
-def _buffers(values: Sequence[Any], kind: pa.DataType[Any]) -> tuple[list[pa.Buffer], list[pa.Array[Any]]]:
+def _buffers(values: Sequence[Any], kind: Any) -> tuple[list[pa.Buffer], list[pa.Array[Any]]]:
     code = _NUMBERS.get(kind)
     if code is not None:
         return [pa.py_buffer(array(code, [value or 0 for value in values]))], []

@@ -336,10 +336,74 @@ def test_what_cannot_be_pickled_is_refused_before_a_cluster_starts():
     fake = sys.modules[FakeCluster.__module__].FakeCluster
     fake.made.clear()
     lazy = xd.DaskRunner(cluster_class=fake, cluster_kwargs={"size": 1, "shared": 0})
-    with pytest.raises(xd.ConfigError, match="cannot be pickled"):
-        first.map(value=[threading.Lock()], runner=lazy).results()
+    lock = threading.Lock()
+    with pytest.raises(xd.ConfigError, match=r"'locked' or its arguments cannot be pickled"):
+        xd.task(lambda x: (x, lock), name="locked").map(x=[1], runner=lazy).results()
+    result = first.map(value=[lock] * 40, runner=lazy)
+    result.wait()
 
+    assert result.counts == {State.FAILED: 40}
     assert fake.made == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 30, 299])
+def test_an_item_that_cannot_be_pickled_fails_alone(runner, place):
+    items = list(range(300))
+    items[place] = threading.Lock()
+    result = first.map(value=items, runner=runner)
+    result.wait()
+
+    (failed,) = result.failed()
+    assert failed.index == place
+    assert isinstance(failed.error.__cause__, xd.ConfigError)
+    assert "this item cannot be pickled for a worker: TypeError: cannot pickle '_thread.lock'" in str(
+        failed.error
+    )
+    assert result.counts == {State.FAILED: 1, State.DONE: 299}
+
+
+LAST_LINE = """
+import pathlib, sys
+import crossdock as xd
+
+def work(n):
+    (pathlib.Path(sys.argv[1]) / str(n)).touch()
+
+if __name__ == "__main__":
+    runner = xd.DaskRunner(n_workers=2)
+    xd.task(work).map(range(30), runner=runner)
+"""
+
+
+def test_a_map_that_is_a_scripts_last_line_runs(tmp_path):
+    """Dask is imported and its cluster started while the interpreter already ends."""
+    script = tmp_path / "script.py"
+    script.write_text(LAST_LINE)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    done = subprocess.run(
+        [sys.executable, script, marks], check=False, timeout=60, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {each.name for each in marks.iterdir()} == {str(n) for n in range(30)}
+
+
+def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import crossdock as xd\n"
+        "try:\n"
+        "    xd.task(len).map(['a'], runner=xd.DaskRunner(n_workers=2)).results()\n"
+        "except xd.ConfigError as error:\n"
+        "    print(error)\n"
+        "    raise SystemExit(7)\n"
+    )
+    done = subprocess.run([sys.executable, script], check=False, timeout=60, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (7, "")
+    assert "a worker process ended before it could begin" in done.stdout
+    assert "if __name__ == '__main__':" in done.stdout
 
 
 def test_other_software_on_a_worker_is_refused(runner, monkeypatch):

@@ -133,11 +133,28 @@ def test_failures_are_data_whatever_they_are_made_of(two):
     assert by_index[3].value == 3
 
 
-def test_what_cannot_be_pickled_is_refused_before_a_process_starts(two):
-    with pytest.raises(xd.ConfigError, match="cannot be pickled"):
-        first.map(value=[threading.Lock()], runner=two).results()
+def test_a_function_that_cannot_be_pickled_is_refused_before_a_process_starts(two):
+    lock = threading.Lock()
+    with pytest.raises(xd.ConfigError, match=r"'locked' or its arguments cannot be pickled"):
+        xd.task(lambda x: (x, lock), name="locked").map(x=[1], runner=two).results()
 
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 30, 299])
+def test_an_item_that_cannot_be_pickled_fails_alone(two, place):
+    items = list(range(300))
+    items[place] = threading.Lock()
+    result = first.map(value=items, runner=two)
+    result.wait()
+
+    (failed,) = result.failed()
+    assert failed.index == place
+    assert isinstance(failed.error.__cause__, xd.ConfigError)
+    assert "this item cannot be pickled for a worker: TypeError: cannot pickle '_thread.lock'" in str(
+        failed.error
+    )
+    assert result.counts == {State.FAILED: 1, State.DONE: 299}
 
 
 def test_an_error_of_the_input_comes_after_the_items_before_it(two):
@@ -417,6 +434,24 @@ def test_a_script_without_a_guard_is_told_what_it_needs(tmp_path):
     assert (done.returncode, done.stderr) == (7, "")
     assert "a worker process ended with exit code" in done.stdout
     assert "if __name__ == '__main__':" in done.stdout
+
+
+def test_a_map_in_processes_as_a_scripts_last_line_runs(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pathlib, sys\nimport crossdock as xd\n"
+        "def work(n):\n    (pathlib.Path(sys.argv[1]) / str(n)).touch()\n"
+        "if __name__ == '__main__':\n"
+        "    xd.task(work).map(range(30), runner=xd.LocalRunner(processes=2))\n"
+    )
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    done = subprocess.run(
+        [sys.executable, script, marks], check=False, timeout=60, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {each.name for each in marks.iterdir()} == {str(n) for n in range(30)}
 
 
 def test_a_finished_script_is_quiet(tmp_path):

@@ -288,7 +288,7 @@ def test_large_objects_put_whole_by_kind_of_source(sink_for, kind, level, compar
     filled, body = sink_for(kind, part_size="64MiB"), os.urandom(12 * MIB)
     if kind == "s3":  # as a client without checksums puts it
         bucket = filled.store.url.removeprefix("s3://")
-        client = plain_client(filled.store.inner.options.endpoint_url)
+        client = plain_client(filled.store.inner.inner.options.endpoint_url)
         client.put_object(Bucket=bucket, Key="k", Body=body)
         client.close()
     else:

@@ -1,7 +1,8 @@
 """A script whose last line is a map shall not lose it: the process waits for its maps, unless it was interrupted.
 
 Thread pools refuse work once the interpreter begins to exit, so waiting must come before that: the same hook that
-``concurrent.futures`` uses, run in reverse order of registration.
+``concurrent.futures`` uses, run in reverse order of registration. Its hooks cannot be registered any more by then, so the module
+of its process pools, which Dask imports with a map's first run, is imported here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import signal
 import sys
 import threading
 import weakref
-from concurrent.futures import thread as _futures_first  # noqa: F401 - its exit hook must be registered before ours
+from concurrent.futures import (
+    process as _processes_first,  # noqa: F401 - its exit hook must be registered before ours
+    thread as _threads_first,  # noqa: F401 - the same
+)
 from typing import Protocol
 
 __all__ = ["finish_before_exit"]

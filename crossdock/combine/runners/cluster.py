@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -223,6 +224,12 @@ class ClusterRecipe:
         scratch: str | None = None
         kind = _resolve(self.cluster_class or distributed.LocalCluster)
         kwargs = dict(self.cluster_kwargs)
+        if kind is distributed.LocalCluster and getattr(
+            multiprocessing.current_process(), "_inheriting", False
+        ):
+            # A script without `if __name__ == "__main__":` runs again in each worker process it starts. This is one; the
+            # process that started it says what is wrong.
+            os._exit(1)
         if kind is distributed.LocalCluster:
             kwargs = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", **kwargs}
             kwargs.setdefault(
@@ -243,6 +250,12 @@ class ClusterRecipe:
             if scratch is not None:
                 shutil.rmtree(scratch, ignore_errors=True)
             # Workers take what LocalCluster does not know, so a wrong argument comes back as their failure to start.
+            if "Nanny failed to start worker process" in str(error.__cause__ or error):
+                raise ConfigError(
+                    "a worker process ended before it could begin",
+                    operation="start cluster",
+                    hint="a script that starts processes needs `if __name__ == '__main__':` around what it does",
+                ) from error
             wrong_argument = isinstance(error, TypeError) or isinstance(error.__cause__, TypeError)
             raise (ConfigError if wrong_argument else ConnectionLostError)(
                 f"{getattr(kind, '__name__', kind)} cannot be started with {sorted(kwargs)}: "

@@ -119,14 +119,14 @@ class DaskRunner:
     ) -> Generator[tuple[int, R | BaseException], None, None]:
         """Apply ``function`` to each item on some worker; yield ``(index, result or error)`` as shards end.
 
-        Items are taken as shards are made, at most the window ahead. Results of items are pickled by the worker;
-        what cannot be is an error for its item. A worker that dies takes nothing along: what it had runs again; a shard
+        Items are taken as shards are made, at most the window ahead. An item or a result that cannot be pickled is an
+        error for its item. A worker that dies takes nothing along: what it had runs again; a shard
         that loses worker after worker is halved until the item that kills them stands alone and becomes a
         ``ConnectionLostError``. Events and log records of workers are told here, by the thread that iterates. Closing
         the generator, or Ctrl-C in it, begins no further item and waits for those that run.
 
         Raises:
-            ConfigError: The function or the first items cannot be pickled, or a worker runs other software.
+            ConfigError: The function cannot be pickled, or a worker runs other software.
             ConnectionLostError: The cluster cannot be reached, is gone, or has no worker left.
             CrossdockError: A worker lacks a package, credentials, or its connection to a store.
         """
@@ -135,11 +135,11 @@ class DaskRunner:
         from crossdock.combine.runners.onworker import free_slot
         from crossdock.combine.runners.preflight import made_with, pickled_with_checks
         from crossdock.combine.runners.sharding import Recipe, ShardSizer, origin, software
-        from crossdock.combine.runners.shardloop import ShardLoop
-        from crossdock.combine.runners.wire import cannot_travel, pickled
+        from crossdock.combine.runners.shardloop import ShardLoop, refused_ahead
+        from crossdock.combine.runners.wire import cannot_travel
 
         feed = Feed(items)
-        head = feed.look(self._shard_size or self._threads)
+        feed.look(1)
         if feed.is_empty:
             return
         # Before a cluster starts: its processes inherit the secrets in function and items.
@@ -147,8 +147,9 @@ class DaskRunner:
             function_bytes, places = pickled_with_checks(function)
         except Exception as error:
             raise cannot_travel(name, error) from error
-        pickled(head, name)
-        del head
+        yield from refused_ahead(feed, self._shard_size or self._threads)
+        if feed.is_empty:
+            return
         with self._running(feed):
             connection = self._connect()
             check = made_with(name, places) if self._preflight else None

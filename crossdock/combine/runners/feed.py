@@ -6,7 +6,7 @@ import operator
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 __all__ = ["Feed", "Paced"]
@@ -89,7 +89,7 @@ class Feed(Generic[T]):
 
     def look(self, most: int) -> list[tuple[int, T]]:
         """Up to ``most`` of the first items; fewer if they come slowly. Waits for one."""
-        until = float("inf")
+        until = time.monotonic() + _PATIENCE_S if self._head else float("inf")
         while len(self._head) < most and (left := until - time.monotonic()) > 0:
             if self._head and not self._is_next_there(left):
                 break
@@ -102,6 +102,10 @@ class Feed(Generic[T]):
                 break
             until = min(until, time.monotonic() + _PATIENCE_S)
         return list(self._head)
+
+    def drop(self, numbers: Container[int]) -> None:
+        """Do not give out these of the items that were looked at."""
+        self._head = deque(each for each in self._head if each[0] not in numbers)
 
     @property
     def is_empty(self) -> bool:

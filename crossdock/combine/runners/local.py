@@ -69,7 +69,8 @@ class LocalRunner:
         nothing more, ends pauses between retries, and waits for what runs.
 
         Raises:
-            ConfigError: With ``processes``: the function or the first items cannot be pickled, or processes cannot start.
+            ConfigError: With ``processes``: the function cannot be pickled, or processes cannot start. An item that cannot be
+                pickled is an error for that item.
         """
         if self._processes is not None:
             yield from self._run_in_processes(function, items, name, self._processes)
@@ -82,7 +83,7 @@ class LocalRunner:
         # Threads shall not pay for what only processes need.
         from crossdock.combine.runners.processes import ProcessPool
         from crossdock.combine.runners.sharding import Recipe, ShardSizer, origin, software
-        from crossdock.combine.runners.shardloop import ShardLoop
+        from crossdock.combine.runners.shardloop import ShardLoop, refused_ahead
         from crossdock.combine.runners.wire import pickled
 
         here: Any = multiprocessing.current_process()
@@ -97,7 +98,7 @@ class LocalRunner:
                 hint="use LocalRunner(threads=...) in it, or DaskRunner()",
             )
         feed = Feed(items)
-        head = feed.look(self._threads)
+        feed.look(1)
         if feed.is_empty:
             return
         recipe = Recipe(
@@ -109,7 +110,9 @@ class LocalRunner:
             origin=origin(),
             log_level=self._log_level,
         )
-        pickled(head, name)  # processes started below inherit the secrets in them
+        yield from refused_ahead(feed, self._threads)
+        if feed.is_empty:
+            return
         loop = ShardLoop(
             ProcessPool(recipe, processes),
             feed,

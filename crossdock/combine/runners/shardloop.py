@@ -16,11 +16,11 @@ from crossdock.combine.runners.feed import Feed
 from crossdock.combine.runners.pool import Answered, Failed, Gone, Lost, News, Pool, Told, Unbegun, Woken
 from crossdock.combine.runners.sharding import MAX_REFUSALS, Shard, ShardSizer, after_loss
 from crossdock.combine.runners.telling import retell
-from crossdock.combine.runners.wire import Answer, decode, encode_items
+from crossdock.combine.runners.wire import Answer, decode, encode_items, unpicklable
 from crossdock.errors import ConnectionLostError, CrossdockError, Retry, UnexpectedError
 from crossdock.events import Note, emit
 
-__all__ = ["ShardLoop"]
+__all__ = ["ShardLoop", "refused_ahead"]
 
 _logger = logging.getLogger("crossdock.runner")
 
@@ -88,7 +88,7 @@ class ShardLoop:
             while True:
                 if self._feed.stopped and not self._stopped:
                     yield from self._begin_nothing_more()
-                self._fill()
+                yield from self._fill()
                 if not self._under_way:
                     break
                 news = self._pool.receive(_IDLE_S)
@@ -113,17 +113,36 @@ class ShardLoop:
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    def _fill(self) -> None:
+    def _fill(self) -> Iterator[Ended]:
+        """Send shards until the window is full; items that cannot be pickled end here, alone."""
         while len(self._under_way) < self._window():
             shard = self._next_again() or self._next_shard()
             if shard is None:
                 return
+            try:
+                data = encode_items(shard.items)
+            except Exception as error:
+                yield from self._refuse_some(shard, error)
+                continue
             ticket, self._sent = self._sent, self._sent + 1
+            self._pool.send(ticket, data)
+            # Only now: a shard that was never handed out would be waited for for ever.
             self._under_way[ticket] = shard
             self._items_under_way += len(shard.items)
-            self._pool.send(ticket, encode_items(shard.items))
             if self._pool.has_news():
                 return  # what ended is yielded before more input is waited for: it may depend on the consumer
+
+    def _refuse_some(self, shard: Shard, error: Exception) -> Iterator[Ended]:
+        """A shard that cannot be pickled: without those items that cannot be, it is to be sent again."""
+        refused = unpicklable(zip(shard.numbers, shard.items, strict=True))
+        if not refused:  # each by itself can: nobody knows which it is
+            yield from self._given_up(shard, error)
+            return
+        rest = [each for each in zip(shard.numbers, shard.items, strict=True) if each[0] not in refused]
+        shard.numbers, shard.items = [number for number, _ in rest], [item for _, item in rest]
+        if rest:
+            self._again.append(shard)
+        yield from refused.items()
 
     def _window(self) -> int:
         if time.monotonic() - self._counted > _CENSUS_S:
@@ -275,6 +294,21 @@ class ShardLoop:
                 self._pool.abandon()
                 self._under_way.clear()
             self._pool.close()
+
+
+def refused_ahead(feed: Feed[Any], most: int) -> Iterator[Ended]:
+    """Pickle the first items before workers start: those inherit the secrets in them. Ends at some that can be sent.
+
+    Items that cannot be pickled end here, each with its ``ConfigError``; if none can, no worker needs to start.
+    """
+    while head := feed.look(most):
+        refused = unpicklable(head)
+        feed.drop(refused)
+        is_enough = len(refused) < len(head)
+        del head  # items are let go of when they ended
+        yield from refused.items()
+        if is_enough:
+            return
 
 
 def _read(data: bytes) -> Answer | UnexpectedError:

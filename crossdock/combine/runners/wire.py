@@ -6,7 +6,7 @@ says so. Both ends are crossdock's own processes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,18 @@ from crossdock.combine.retrying import retry_of
 from crossdock.errors import ConfigError, CrossdockError, UnexpectedError
 from crossdock.model import Outcome, State
 
-__all__ = ["Answer", "cannot_travel", "decode", "encode_answer", "encode_items", "pickled", "portable_error"]
+__all__ = [
+    "Answer",
+    "cannot_travel",
+    "decode",
+    "encode_answer",
+    "encode_items",
+    "pickled",
+    "portable_error",
+    "unpicklable",
+]
+
+_TRAVEL_HINT = "build clients and open files inside the task; give it recipes such as S3Source(...)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +48,10 @@ class Answer:
 
 
 def pickled(value: Any, name: str) -> bytes:
-    """A function or items as bytes.
+    """A function as bytes.
 
     Raises:
-        ConfigError: They cannot be pickled.
+        ConfigError: It cannot be pickled.
     """
     try:
         return cloudpickle.dumps(value, protocol=5)  # type: ignore[no-any-return]
@@ -53,8 +64,21 @@ def cannot_travel(name: str, error: Exception) -> ConfigError:
     return ConfigError(
         f"{name!r} or its arguments cannot be pickled for a worker: {type(error).__name__}: {error}",
         operation="map",
-        hint="build clients and open files inside the task; give it recipes such as S3Source(...)",
+        hint=_TRAVEL_HINT,
     )
+
+
+def unpicklable(items: Iterable[tuple[int, Any]]) -> dict[int, ConfigError]:
+    """Those numbered items that cannot leave the driver, and what to say of each. Pickles one at a time and keeps nothing."""
+    found: dict[int, ConfigError] = {}
+    for number, item in items:
+        try:
+            cloudpickle.dumps(item, protocol=5)
+        except Exception as error:
+            text = f"this item cannot be pickled for a worker: {type(error).__name__}: {error}"
+            found[number] = ConfigError(text, operation="map", hint=_TRAVEL_HINT)
+            found[number].__cause__ = error
+    return found
 
 
 def encode_items(items: Sequence[Any]) -> bytes:
