@@ -95,7 +95,8 @@ def lines_with(pattern: re.Pattern[str]) -> list[str]:
 )
 def test_no_tracked_file_has(pattern: re.Pattern[str], example: str) -> None:
     assert pattern.search(example), "the pattern finds what it is for"
-    assert lines_with(pattern) == []
+    # The canaries of tests/security are secrets in shape: they are looked for where they must not be.
+    assert [line for line in lines_with(pattern) if not line.startswith("tests/security/")] == []
 
 
 def test_every_module_says_what_it_is_for() -> None:

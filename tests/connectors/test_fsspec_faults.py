@@ -232,14 +232,22 @@ class TestFtpFaults:
     def test_a_connection_lost_while_idle_is_replaced(self, server):
         """The retry layer's second attempt gets a fresh one."""
         source = xd.source(f"{server.url}/", password=PASSWORD)
-        source.store.inner.put("object", GOOD)
-        (idle,) = source.store.inner._filesystems._idle
+        source.store.inner.inner.put("object", GOOD)
+        (idle,) = source.store.inner.inner._filesystems._idle
         idle.fs.ftp.sock.shutdown(socket.SHUT_RDWR)
         events = []
         with listening(events.append):
             assert bytes(source("object").read()) == GOOD
 
         assert [type(event) for event in events].count(Retried) == 1
+
+    def test_two_users_of_an_inner_link_have_a_connection_each(self, server):
+        """``dir::`` calls itself asynchronous and fsspec keeps inner filesystems: neither may make threads share one."""
+        store = FsspecStore(
+            f"dir::{server.url}!", options_for(("dir", "ftp"))(ftp={"password": Secret(PASSWORD)})
+        )
+        with store._filesystems.lent("read") as one, store._filesystems.lent("read") as other:
+            assert one.fs.fs.ftp is not other.fs.fs.ftp
 
     def test_replaced_while_it_is_read_is_loud(self, server):
         server.put("object", NEW * 10)
@@ -304,7 +312,7 @@ class TestArchives:
                 xd.sink("memory://unpacked/")(source(key))
             xd.sink("s3://bucket/", **own)(self.zipped({"only": b"new"}), key="dir/x.zip")
             assert [*source.list()] == ["only"]
-            assert b"canary-secret" not in repr(source.store.inner).encode()
+            assert b"canary-secret" not in repr(source.store.inner.inner).encode()
             with pytest.raises(xd.NotFoundError):
                 [*xd.source("zip://::s3://bucket/missing.zip", s3=theirs).list()]
         for key, data in objects.items():

@@ -81,7 +81,7 @@ class TestOptions:
 
     def test_names_types_and_defaults_are_fsspecs(self):
         source = xd.source("ftp://host/", port="2121", tls="true", timeout="5", password="canary-1")
-        options = source.store.inner.options
+        options = source.store.inner.inner.options
 
         assert (options.port, options.tls, options.timeout, options.encoding) == (2121, True, 5, "utf-8")
         assert options.password.reveal() == "canary-1"
@@ -104,7 +104,7 @@ class TestOptions:
             "zip://a.csv::s3://bucket/x.zip",
             s3='{"key": "K", "secret": "canary-2", "endpoint_url": "http://e"}',
         )
-        given = source.store.inner.options.s3
+        given = source.store.inner.inner.options.s3
 
         assert (given["key"].reveal(), given["secret"].reveal(), given["endpoint_url"]) == (
             "K",
@@ -113,7 +113,9 @@ class TestOptions:
         )
 
     def test_more_arguments_go_unchecked(self):
-        store = xd.source("ftp://host/", storage_options={"pasv": "x", "my_token": "canary-3"}).store.inner
+        store = xd.source(
+            "ftp://host/", storage_options={"pasv": "x", "my_token": "canary-3"}
+        ).store.inner.inner
 
         assert store.options.storage_options["pasv"] == "x"
         assert store.options.storage_options["my_token"].reveal() == "canary-3"
@@ -125,7 +127,7 @@ class TestOptions:
             "webhdfs": {"token": "canary-4", "user": "u", "kerb_kwargs": {"password": ["canary-4"]}},
             "storage_options": {"headers": {"Authorization": "canary-4"}},
         }
-        store = xd.source(url, **given).store.inner
+        store = xd.source(url, **given).store.inner.inner
         shown = pickle.dumps(store) + repr(store).encode() + repr(store.options).encode() + store.url.encode()
 
         assert b"canary-4" not in shown
@@ -147,7 +149,10 @@ class TestOptions:
         assert ends.include == ("*.csv",)
         assert "canary-5" not in repr(kept)
         assert (source.url, sink.url) == ("zip::ftp://alice@h/x.zip!/in/", "ftp://alice@h/out")
-        assert (sink.store.inner.options.port, sink.store.inner.options.password.reveal()) == (99, "again")
+        assert (sink.store.inner.inner.options.port, sink.store.inner.inner.options.password.reveal()) == (
+            99,
+            "again",
+        )
 
 
 class TestInfo:

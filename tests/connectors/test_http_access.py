@@ -57,7 +57,7 @@ class TestCredentials:
 
         assert source("k").read() == b"data"
         assert b"canary" not in pickle.dumps(source)
-        assert "canary" not in repr(source) + repr(source.store.inner.options)
+        assert "canary" not in repr(source) + repr(source.store.inner.inner.options)
         assert pickle.loads(pickle.dumps(source))("k").read() == b"data"  # noqa: S301 - our own bytes
 
     def test_renewed_once_when_they_are_refused(self, server, tmp_path):

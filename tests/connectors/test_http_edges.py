@@ -109,7 +109,7 @@ class TestURLs:
             xd.sink(f"{server.url}/data/")
 
     def test_no_password_in_a_url(self):
-        with pytest.raises(ConfigError, match="user or password") as raised:
+        with pytest.raises(ConfigError, match="password in a URL") as raised:
             xd.source("https://me:canary@host/")
         assert "canary" not in str(raised.value)
 

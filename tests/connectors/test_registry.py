@@ -103,4 +103,4 @@ def test_a_sink_may_name_a_directory_that_is_not_there_yet(tmp_path):
     ],
 )
 def test_words_of_fsspec_and_object_store_are_understood(url, given, name, value):
-    assert value == getattr(xd.source(url, **given).store.inner.options, name)
+    assert value == getattr(xd.source(url, **given).store.inner.inner.options, name)
