@@ -95,10 +95,10 @@ class CrossdockError(Exception):
 
     def __str__(self) -> str:
         head = " ".join(part for part in (self.operation, self.place) if part)
-        text = ": ".join(part for part in (head, _visible(self.cause)) if part)
+        text = ": ".join(part for part in (head, self.cause) if part)
         if self.attempts > 1:
             text += f" (after {self.attempts} attempts)"
-        return f"{text}; {self.hint}" if self.hint else text
+        return _visible(f"{text}; {self.hint}" if self.hint else text)
 
 
 def _visible(text: str) -> str:
@@ -233,10 +233,10 @@ class TaskFailed(CrossdockError):  # noqa: N818 - the public name DESIGN section
 
     def __str__(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in self.inputs.items())
-        text = f"task {self.task}({given}) failed in its {self.phase}: {_visible(self.cause)}"
+        text = f"task {self.task}({given}) failed in its {self.phase}: {self.cause}"
         if self.attempts > 1:
             text += f" (after {self.attempts} attempts)"
-        return f"{text}; {self.hint}" if self.hint else text
+        return _visible(f"{text}; {self.hint}" if self.hint else text)
 
 
 class UnexpectedError(CrossdockError):

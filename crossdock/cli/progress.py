@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from crossdock.cli.output import json_line
+from crossdock.cli.output import json_line, visible
 from crossdock.cli.tally import Standing, Tally
 from crossdock.events import Event, Listed, Note, Observer, Progress, ignore
 from crossdock.options import format_size
@@ -89,7 +89,7 @@ class Lines:
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
         if isinstance(event, Note):
-            self._write(event.text)
+            self._write(visible(event.text))
         else:
             self._tally(event)
 
@@ -131,7 +131,7 @@ class _Display:
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
         if isinstance(event, Note):
-            self._console.print(event.text, markup=False)
+            self._console.print(visible(event.text), markup=False)
         else:
             self._tally(event)
 

@@ -79,7 +79,7 @@ class RunFiles:
         data, version = self.get(name)
         try:
             value = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LedgerError(f"not JSON: {error}", operation="read run", where=self.url, key=name) from error
         if not isinstance(value, dict):
             raise LedgerError("not a JSON object", operation="read run", where=self.url, key=name)

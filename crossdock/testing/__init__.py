@@ -6,6 +6,9 @@ everything in memory and need no account; `Rule` and `Faults` make them fail on 
 what they did, so that a test can prove that its fault really happened. `FaultProxy` does the same in front of any other
 server.
 
+The suites are the specification: `StoreSuite` of the port, `SourceSuite` and `SinkSuite` of the tasks over it, `PairSuite` of
+every source into every sink. An `End` is what they are given; `Watcher` looks at a destination while something runs.
+
 Everything here is imported late: naming one server never loads the other's libraries.
 
 Example:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import crossdock as xd
-from crossdock.connectors.layers import layered
+from crossdock.connectors.layers import attempt, layered
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.connectors.registry import split_transfer_options
 from crossdock.errors import ConfigError, NotFoundError, UnsupportedError
@@ -118,7 +118,12 @@ class End:
         if self.seed is not None:
             self.seed(key, data, metadata)
         else:
-            self.root.store.put(self.root.prefix + key, data, metadata=metadata)
+            root = self.root  # a put of the same bytes again is the same object
+            attempt(
+                lambda: root.store.put(root.prefix + key, data, metadata=metadata),
+                operation="put",
+                place=f"{root.url}{key}",
+            )
 
     def remove(self, key: str) -> None:
         """Remove an object again; see ``put``."""

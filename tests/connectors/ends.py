@@ -113,9 +113,18 @@ def s3(s3_server):
 
 @pytest.fixture(scope="session")
 def rclone_s3(tmp_path_factory):
+    """``rclone serve s3``: its URL, where its files are, and a client for what the connector does not do."""
     root = tmp_path_factory.mktemp("rclone-s3")
     with serve_s3(root) as url:
-        yield url, root
+        client = boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id=RCLONE_KEY,
+            aws_secret_access_key=RCLONE_SECRET,
+            region_name="us-east-1",
+        )
+        yield url, root, client
+        client.close()
 
 
 _NO_FILE_NAME = "rclone maps keys to file names, and lists no markers"
@@ -132,14 +141,7 @@ def _is_file_name(key):
 
 @pytest.fixture
 def s3_on_rclone(rclone_s3):
-    url, root = rclone_s3
-    client = boto3.client(
-        "s3",
-        endpoint_url=url,
-        aws_access_key_id=RCLONE_KEY,
-        aws_secret_access_key=RCLONE_SECRET,
-        region_name="us-east-1",
-    )
+    url, root, client = rclone_s3
 
     def make():
         bucket = f"b-{next(_count)}"

@@ -1,4 +1,7 @@
-"""Layers are stores: the whole of them round a store keeps the specification that the store keeps without them."""
+"""Layers are stores: the whole of them round a store keeps the specification that the store keeps without them.
+
+The limit alone is in ``test_pace.py``, with what else it promises.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ import pytest
 
 from crossdock.connectors import layers
 from crossdock.connectors.layers import RetryStore, layered
-from crossdock.connectors.limits import LimitStore
 from crossdock.connectors.local import LocalOptions, LocalStore
 from crossdock.connectors.memory import MemoryStore
 from crossdock.connectors.memory_bucket import bucket_named
@@ -37,12 +39,6 @@ class TestRetryLayer(_OnMemory):
     @pytest.fixture
     def store(self):
         return RetryStore(MemoryStore(uuid.uuid4().hex))
-
-
-class TestLimitLayer(_OnMemory):
-    @pytest.fixture
-    def store(self):
-        return LimitStore(MemoryStore(uuid.uuid4().hex))
 
 
 class TestAllLayers(_OnMemory):

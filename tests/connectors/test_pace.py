@@ -19,7 +19,7 @@ from crossdock.model import NO_VERSION
 from crossdock.testing.store_suite import StoreSuite
 
 
-def simulate(*, service_s, latency_s, capacity, seconds, throttle_over=None, seed=1):
+def simulate(*, service_s, latency_s, capacity, seconds, throttle_over=None, throttled=0.0, seed=1):
     """A closed loop of 256 clients before a service; returns the pace, requests a second and how many were throttled."""
     dice, pace, now = random.Random(seed), Pace(), 0.0
     servers = [0.0] * capacity
@@ -29,7 +29,7 @@ def simulate(*, service_s, latency_s, capacity, seconds, throttle_over=None, see
             free = heapq.heappop(servers)
             done = max(now, free) + service_s * dice.uniform(0.8, 1.2)
             heapq.heappush(servers, done)
-            no = throttle_over is not None and under_way >= throttle_over
+            no = (throttle_over is not None and under_way >= throttle_over) or dice.random() < throttled
             heapq.heappush(events, (latency_s + (now if no else done), dice.random(), no))
             under_way += 1
         now, _, no = heapq.heappop(events)
@@ -64,6 +64,27 @@ def test_a_service_that_throttles_is_obeyed_and_still_used():
     assert pace.limit <= 63
     assert refused < 0.01
     assert rate > 0.5 * 50 / 0.021
+
+
+def test_a_service_that_throttles_whatever_the_load_is_not_left_with_one_request_at_a_time():
+    """One answer in twenty says slow down, at random: the rate stays above that of three requests at a time."""
+    pace, rate, _ = simulate(service_s=0.001, latency_s=0.04, capacity=64, seconds=60, throttled=0.05)
+
+    assert pace.limit < 20
+    assert rate > 3 / 0.041
+
+
+def test_after_a_cut_it_climbs_to_just_below_where_that_happened():
+    pace, now = Pace(limit=100), 0.0
+    pace.throttled(now=now)
+    limits = {pace.limit}
+    for _ in range(2_000):
+        now += 0.001
+        pace.ended(REQUEST_COST, now=now, saturated=True)
+        limits.add(pace.limit)
+
+    assert min(limits) == 70
+    assert 90 < max(limits) <= 99
 
 
 def test_it_comes_down_when_the_service_becomes_slower_to_refuse():

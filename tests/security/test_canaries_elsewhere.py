@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from answering import answering
 from click.testing import CliRunner
 
 import crossdock as xd
@@ -15,33 +13,6 @@ from crossdock.cli.main import cli
 from crossdock.errors import CrossdockError
 
 CANARY = "canary-0123456789-secret"
-
-
-@contextmanager
-def answering(body, kind="application/json"):
-    """A server that gives one answer to everything; yields its URL and what it was asked."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            asked.append(self.path + self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST  # noqa: N815 - http.server's name
-
-        def log_message(self, *_):
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
 
 
 def test_credentials_that_aws_hands_out_are_not_logged(s3, witness, tmp_path, monkeypatch):

@@ -168,13 +168,15 @@ def ftp_over_tls(files, *, implicit):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
     listener = socket.create_server(("127.0.0.1", 0))
-    commands = []
+    commands, kept = [], []
 
     def serve(control):
+        kept.append(control)
         control.settimeout(30)
         with contextlib.suppress(OSError):
             if implicit:
                 control = context.wrap_socket(control, server_side=True)
+                kept.append(control)
             control.sendall(b"220 ready\r\n")
             while line := _line(control):
                 commands.append(line)
@@ -182,6 +184,7 @@ def ftp_over_tls(files, *, implicit):
                 if word == "AUTH":
                     control.sendall(b"234 go on\r\n")
                     control = context.wrap_socket(control, server_side=True)
+                    kept.append(control)
                     continue
                 code = {"USER": b"331", "PASS": b"230", "MLST": b"550"}.get(word, b"200")
                 control.sendall(code + b" so be it\r\n")
@@ -197,8 +200,9 @@ def ftp_over_tls(files, *, implicit):
     try:
         yield listener.getsockname()[1], commands
     finally:
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
+        for each in (listener, *kept):  # clients keep connections alive
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
         listener.close()
         thread.join(30)
 
@@ -225,8 +229,11 @@ def test_ftp_over_tls_sends_no_password_to_a_wrong_certificate(url, tls, kind, t
         trusting(files, monkeypatch)
     with ftp_over_tls(files, implicit=tls == "tls") as (port, commands):
         options = {"tls": tls, "password": "canary", "timeout": 10}
-        given = {"ftp": options} if url.startswith("zip") else options
-        store = xd.source(url.format(port=port), **given).store
+        if url.startswith("zip"):
+            options = {"ftp": options}
+        elif tls == "tls":  # flat it is a bool
+            options = {"password": "canary", "timeout": 10, "storage_options": {"tls": tls}}
+        store = xd.source(url.format(port=port), **options).store
         with pytest.raises(CrossdockError) as raised:
             store.stat("absent")
 

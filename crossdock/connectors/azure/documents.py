@@ -29,6 +29,9 @@ _SYSTEM = {
 }
 
 
+_DEEPEST = 10  # an answer has five
+
+
 class MalformedError(ValueError):
     """The body is not the document that was asked for."""
 
@@ -149,6 +152,8 @@ def _parse(
     def started(name: str, attributes: dict[str, str]) -> None:
         path.append(name)
         text.clear()
+        if len(path) > _DEEPEST:
+            raise MalformedError("the answer is nested without end")
         if path[0] != root:
             raise MalformedError(f"the answer is <{path[0]}>, not <{root}>")
         start(path, attributes)

@@ -154,7 +154,9 @@ class Filesystems:
         try:
             fs, path = fsspec.url_to_fs(url, **given)
         except (TypeError, ValueError) as error:
-            if isinstance(error, CrossdockError):
+            if isinstance(
+                error, CrossdockError | OSError
+            ):  # of OSErrors a refused certificate is a ValueError too
                 raise
             raise ConfigError(
                 f"{links[0]}:// does not open with these options: {error}",

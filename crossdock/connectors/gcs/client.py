@@ -12,6 +12,7 @@ import platform
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import urllib3
 from urllib3.response import BaseHTTPResponse
@@ -20,16 +21,26 @@ from crossdock.connectors.gcs.connections import manager_for
 from crossdock.connectors.gcs.credentials import Tokens
 from crossdock.connectors.gcs.errors import Place, from_answer, from_network
 from crossdock.connectors.gcs.options import GCSOptions
-from crossdock.errors import CredentialsError, Retry
+from crossdock.errors import ConnectionLostError, CredentialsError, Retry
 from crossdock.ports import Chunk
 
-__all__ = ["Client", "client_for"]
+__all__ = ["Answer", "Client", "client_for"]
 
 _NO_RETRY = urllib3.Retry(False, redirect=False)
 _JOIN_BELOW = 64 * 1024  # one system call instead of three; copying this much costs less
 _SEND_AT_ONCE = 128 * 1024  # each piece has the whole no-progress timeout to itself
+_ANSWER_LIMIT = 64 * 1024 * 1024  # a page of 1,000 with full metadata is some 10 MB
 _CONNECTIONS = 256  # kept open; more threads than that open connections of their own
 USER_AGENT = f"crossdock (gzip) Python/{platform.python_version()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that was read whole: never payload."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
 
 
 class Client:
@@ -58,9 +69,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: tuple[Chunk, ...] = (),
         accept: tuple[int, ...] = (200,),
-        is_streamed: bool = False,
-    ) -> BaseHTTPResponse:
-        """Make one request; its answer is read and its connection given back, unless ``is_streamed``.
+    ) -> Answer:
+        """Make one request; its answer is read, up to a limit, and its connection given back.
 
         Args:
             place: What errors say.
@@ -69,11 +79,26 @@ class Client:
             headers: Besides the token and the user agent.
             body: Pieces of the body, sent without copying those that are large.
             accept: Statuses to come back with; any other raises.
-            is_streamed: Leave the body unread and undecoded; the caller releases the connection.
 
         Raises:
             CrossdockError: As ``errors`` says; ``retry`` tells whether trying again makes sense.
         """
+        answer = self.open(place, method, target, headers=headers, body=body, accept=accept)
+        with self.translated(place):
+            data = _whole(answer, place)
+        return Answer(answer.status, answer.headers, data)
+
+    def open(
+        self,
+        place: Place,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: tuple[Chunk, ...] = (),
+        accept: tuple[int, ...] = (200,),
+    ) -> BaseHTTPResponse:
+        """As ``call``, with the answer's body still to be read, as it was stored; the caller releases the connection."""
         token = self.tokens.bearer()
         sent = {**self._sent(token), **(headers or {})}
         pieces: Iterable[Chunk] | bytes | None = None
@@ -91,13 +116,13 @@ class Client:
                 redirect=False,
                 assert_same_host=False,
                 timeout=self._timeout,
-                preload_content=not is_streamed,
-                decode_content=not is_streamed,
+                preload_content=False,
+                decode_content=False,
             )
             self.has_answered = True
             if answer.status in accept:
                 return answer
-            data = answer.data  # reads what a streamed answer has left
+            data = _whole(answer, place)
         error = from_answer(place, answer.status, answer.headers, data)
         if answer.status == 401 and isinstance(error, CredentialsError) and self.tokens.refused(token):
             error.retry = Retry.LATER
@@ -133,6 +158,23 @@ class Client:
                     manager = manager_for(self.root, connections=_CONNECTIONS, timeout=self._timeout)
                     self._pool = manager.connection_from_url(self.root)
         return self._pool
+
+
+def _whole(answer: BaseHTTPResponse, place: Place) -> bytes:
+    """The body of an answer that is no payload, not decoded: no encoding was asked for, and one could be a bomb.
+
+    Raises:
+        ConnectionLostError: It is longer than any answer of the service.
+    """
+    data = answer.read(_ANSWER_LIMIT + 1, decode_content=False)
+    if len(data) > _ANSWER_LIMIT:
+        answer.close()
+        raise ConnectionLostError(
+            "the answer is absurdly long", operation=place.operation, where=place.where, key=place.key
+        )
+    answer.read()  # the end of the body: the connection goes back
+    answer.release_conn()
+    return data
 
 
 def _sliced(body: tuple[Chunk, ...]) -> Iterator[memoryview]:

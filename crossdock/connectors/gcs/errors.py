@@ -116,7 +116,7 @@ def _explanation(body: bytes) -> tuple[str, str]:
             error = json.loads(text)["error"]
             details = error.get("errors") or [{}]
             return str(details[0].get("reason", "")), _short(str(error.get("message", "")))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             return "", _short(text.decode(errors="replace"))
     if text.startswith(b"<"):
         found = {name: pattern.search(text) for name, pattern in _XML.items()}

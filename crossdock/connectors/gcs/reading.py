@@ -39,7 +39,7 @@ def open_media(
     headers = {"Accept-Encoding": "gzip"}
     if byte_range is not None:
         headers["Range"] = f"bytes={byte_range.start}-{byte_range.end - 1}"
-    answer = client.call(place, "GET", target, headers=headers, accept=(200, 206), is_streamed=True)
+    answer = client.open(place, "GET", target, headers=headers, accept=(200, 206))
     try:
         size, length = _extent(answer, byte_range, place)
     except BaseException:

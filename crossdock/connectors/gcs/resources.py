@@ -164,7 +164,7 @@ def parse_json(data: bytes, operation: str, where: str) -> dict[str, Any]:
     """The document of an answer; something else means that the answer was damaged."""
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: nested without end
         raise ConnectionLostError("the answer is no JSON", operation=operation, where=where) from error
     if not isinstance(value, dict):
         raise ConnectionLostError("the answer is no JSON object", operation=operation, where=where)

@@ -193,7 +193,7 @@ class Uploads:
                 raise ConnectionLostError(
                     "the answer is cut", operation="list uploads", where=self._bucket.url
                 )
-            for entry in re.findall(r"<Upload>(.*?)</Upload>", text, re.DOTALL):
+            for entry in text.split("<Upload>")[1:]:
                 begun = _text(entry, "Initiated")
                 temporary = parse_temporary(_text(entry, "Key"))
                 if temporary is not None:
@@ -318,6 +318,6 @@ class Uploads:
 
 
 def _text(xml: str, name: str) -> str:
-    """The first element's text. By expression, not by parser: no entity is ever expanded but the five."""
-    match = re.search(rf"<{name}>(.*?)</{name}>", xml, re.DOTALL)
-    return unescape(match[1], _ENTITIES) if match else ""
+    """The first element's text. By search, not by parser: no entity is ever expanded but the five, in linear time."""
+    text, closed, _ = xml.partition(f"<{name}>")[2].partition(f"</{name}>")
+    return unescape(text, _ENTITIES) if closed else ""

@@ -20,6 +20,9 @@ from crossdock.model import Digests, ObjectInfo, Part, Version
 __all__ = ["MalformedError", "Page", "fields_of", "object_infos", "parse", "part_list"]
 
 
+_DEEPEST = 10  # no answer has half of that
+
+
 class MalformedError(ValueError):
     """The body is not the document that was asked for."""
 
@@ -48,6 +51,8 @@ def parse(body: bytes, root: str, row: str = "") -> Page:
     def start(name: str, _: dict[str, str]) -> None:
         path.append(name.rpartition(":")[2])
         text.clear()
+        if len(path) > _DEEPEST:
+            raise MalformedError("the answer is nested without end")
         if len(path) == 1 and path[0] not in (
             root,
             root.removesuffix("Result"),
