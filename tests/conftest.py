@@ -9,6 +9,7 @@ tested too.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from importlib import resources
 from pathlib import Path
@@ -31,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     conformance.pytest_configure(config)
+    # A shell that runs us in the background has SIGINT ignored, which processes inherit: Ctrl-C could not be tested.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "may_skip(reason): a skip is acceptable even in CI, and why")
 
 

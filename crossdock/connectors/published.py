@@ -111,9 +111,11 @@ def learn(
 
 def _without_etag(source: ObjectInfo) -> Digests:
     """The digests that are more than the form of an ETag."""
-    digests = replace(source.digests, multipart_etag=None)
+    digests = source.digests
     is_etag = digests.md5 is not None and digests.md5.hex() == source.version.etag
-    return replace(digests, md5=None) if is_etag else digests
+    if digests.multipart_etag is None and not is_etag:
+        return digests
+    return replace(digests, multipart_etag=None, md5=None if is_etag else digests.md5)
 
 
 def _part_sizes(

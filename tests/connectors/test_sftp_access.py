@@ -15,6 +15,7 @@ from sftp_server import PASSWORD, USER, SSHInProcess
 import crossdock as xd
 from crossdock.connectors.sftp import SFTPOptions, SFTPStore
 from crossdock.connectors.sftp.address import address_of
+from crossdock.connectors.sftp.keys import private_key
 from crossdock.connectors.sftp.known_hosts import known_keys, name_of
 from crossdock.errors import (
     ConfigError,
@@ -144,6 +145,33 @@ class TestLogins:
                     store_at(server, root, **options).check()
                 with pytest.raises(CredentialsError, match="cannot be read"):
                     store_at(server, root, passphrase=Secret("wrong"), **options).check()
+
+    @pytest.mark.parametrize("fills_its_block", [False, True])
+    def test_every_private_number(self, tmp_path, fills_its_block):
+        """A key without a comment that happens to fill its last block is read like any other."""
+        while True:
+            key = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
+            number = key.pyca_key.private_numbers().private_value
+            if (number.bit_length() < 256) is fills_its_block:
+                break
+        key.write_private_key(tmp_path / "id")
+
+        assert key.public_data == private_key(tmp_path / "id", None).asbytes()
+
+    @pytest.mark.parametrize("kind", ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"])
+    def test_a_certificate_next_to_the_key(self, root, tmp_path, kind):
+        """A server that knows an authority and no key lets its certificates in."""
+        authority, key = asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key(kind)
+        key.write_private_key(tmp_path / "id")
+        certificate = authority.generate_user_certificate(key, "us", principals=[USER])
+        trusted = authority.export_public_key().decode()
+        (tmp_path / "authorized").write_text(f"cert-authority {trusted}")
+        with SSHInProcess(root, authorized_client_keys=str(tmp_path / "authorized")) as server:
+            options = {"password": None, "key_file": str(tmp_path / "id")}
+            with pytest.raises(CredentialsError):
+                store_at(server, root, **options).check()
+            certificate.write_certificate(tmp_path / "id-cert.pub")
+            store_at(server, root, **options).check()
 
     def test_an_agent(self, root, tmp_path, monkeypatch):
         """A key that only a running ssh-agent holds."""

@@ -18,7 +18,7 @@ from obstore.store import S3Store as NativeStore
 from crossdock.connectors.native import NO_RETRIES, client_options
 from crossdock.connectors.s3.address import Address, address_of
 from crossdock.connectors.s3.client import Client
-from crossdock.connectors.s3.credentials import identity_of
+from crossdock.connectors.s3.credentials import asked_as, identity_of
 from crossdock.connectors.s3.options import S3Options
 from crossdock.errors import ConfigError
 
@@ -48,6 +48,9 @@ _lock = threading.Lock()
 
 def learned_of(endpoint: str, bucket: str, *, amazon: bool) -> Learned:
     """The process's knowledge of a bucket; Amazon checks CRC-64/NVME, as documented."""
+    known = _learned.get((endpoint, bucket))
+    if known is not None:  # asked for several times an object
+        return known
     with _lock:
         return _learned.setdefault((endpoint, bucket), Learned(checks_crc64nvme=True if amazon else None))
 
@@ -119,7 +122,7 @@ class Connection:
 
 def connection(bucket: str, options: S3Options, *, where: str) -> Connection:
     """The process's connection to a bucket with these options; a fork opens its own."""
-    key = (os.getpid(), bucket, options, options.key, options.secret, options.token)
+    key = (os.getpid(), bucket, options, *asked_as(options))
     with _lock:
         found = _connections.get(key)
     if found is None:

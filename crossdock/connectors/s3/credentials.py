@@ -6,6 +6,7 @@ botocore is imported here and nowhere earlier than the S3 connector. Nothing fal
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import uuid
 from datetime import UTC
@@ -20,7 +21,7 @@ from crossdock.connectors.s3.quiet import quiet
 from crossdock.errors import ConfigError, CredentialsError
 from crossdock.options import Secret
 
-__all__ = ["Identity", "identity_of", "mark_of"]
+__all__ = ["Identity", "asked_as", "identity_of", "mark_of"]
 
 _LOOKED_FOR = (
     "options key and secret; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the profile in ~/.aws/credentials and"
@@ -107,8 +108,37 @@ class Identity:
         return found
 
 
+# What the chain reads of the environment. Two environments are two identities: a notebook that sets another one is heard.
+_READ = tuple(
+    f"AWS_{name}"
+    for name in (
+        "ACCESS_KEY_ID",
+        "SECRET_ACCESS_KEY",
+        "SESSION_TOKEN",
+        "PROFILE",
+        "REGION",
+        "DEFAULT_REGION",
+        "CONFIG_FILE",
+        "SHARED_CREDENTIALS_FILE",
+        "ROLE_ARN",
+        "WEB_IDENTITY_TOKEN_FILE",
+        "ENDPOINT_URL_STS",
+        "EC2_METADATA_DISABLED",
+        "CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "CONTAINER_CREDENTIALS_FULL_URI",
+    )
+)
+
 _identities: dict[Any, Identity] = {}
 _lock = threading.Lock()
+
+
+def asked_as(options: S3Options) -> tuple[Any, ...]:
+    """What decides who signs: equal for equal answers of ``identity_of``. Holds secrets; never shown."""
+    given = (options.key, options.secret, options.token, options.anon, options.profile, options.region)
+    if options.anon or (options.key is not None and options.secret is not None and options.region):
+        return given
+    return (*given, *map(os.environ.get, _READ))
 
 
 def identity_of(options: S3Options, *, where: str) -> Identity:
@@ -117,7 +147,7 @@ def identity_of(options: S3Options, *, where: str) -> Identity:
     Raises:
         ConfigError: The profile does not exist.
     """
-    key = (options.key, options.secret, options.token, options.anon, options.profile, options.region)
+    key = asked_as(options)
     with _lock:
         if key not in _identities:
             _identities[key] = Identity(options, where=where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from crossdock.connectors import native
 from crossdock.connectors.native import quoted
@@ -40,6 +41,20 @@ from crossdock.ports import Capabilities, Chunk, ObjectReader
 __all__ = ["S3Store"]
 
 _KEY_LIMIT = 1024
+
+
+@lru_cache(maxsize=16)  # asked for some ten times an object
+def _capabilities(*, conditions: bool, copies: bool, proves: bool, has_md5: bool) -> Capabilities:
+    checks = frozenset({"crc64nvme", "md5"} if proves else ())
+    return Capabilities(
+        create_if_absent=conditions,
+        replace_if_match=conditions,
+        server_side_copy=copies,
+        put_checks=checks,
+        part_checks=checks,
+        complete_checks=frozenset({"crc64nvme"}),
+        publishes=frozenset({"md5"} if has_md5 else ()),
+    )
 
 
 class S3Store:
@@ -99,17 +114,13 @@ class S3Store:
 
         Of a bucket that encrypts with KMS and checks no CRC-64/NVME nothing is claimed once that is known.
         """
-        conditions, learned = self.options.conditional_writes, self._learned
-        proves = learned.checks_crc64nvme is not False or learned.etag_is_md5 is not False
-        checks = frozenset({"crc64nvme", "md5"} if proves else ())
-        return Capabilities(
-            create_if_absent=conditions,
-            replace_if_match=conditions,
-            server_side_copy=learned.copies_metadata,
-            put_checks=checks,
-            part_checks=checks,
-            complete_checks=frozenset({"crc64nvme"}),
-            publishes=frozenset({"md5"} if learned.etag_is_md5 is not False else ()),
+        learned = self._learned
+        has_md5 = learned.etag_is_md5 is not False
+        return _capabilities(
+            conditions=self.options.conditional_writes,
+            copies=learned.copies_metadata,
+            proves=learned.checks_crc64nvme is not False or has_md5,
+            has_md5=has_md5,
         )
 
     def refusal(self, key: str, size: int | None = None) -> str | None:

@@ -12,12 +12,12 @@ import hashlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import paramiko
 
 from crossdock.connectors.sftp.address import Address
 from crossdock.connectors.sftp.errors import translated
+from crossdock.connectors.sftp.keys import private_key
 from crossdock.connectors.sftp.known_hosts import KnownKeys, known_keys, name_of
 from crossdock.connectors.sftp.options import SFTPOptions
 from crossdock.connectors.sftp.session import Session
@@ -216,9 +216,7 @@ class _Login:
     def _loaded(self, path: Path) -> paramiko.PKey:
         secret = self._options.passphrase
         try:
-            # Bytes, whatever its annotation says: it hands them to cryptography, which takes no text.
-            password: Any = secret.reveal().encode() if secret is not None else None
-            return paramiko.PKey.from_path(path, password=password)
+            return private_key(path, secret.reveal().encode() if secret is not None else None)
         except FileNotFoundError:
             cause, hint = "there is no such file", "check key_file"
         except (OSError, paramiko.SSHException, ValueError, TypeError) as error:

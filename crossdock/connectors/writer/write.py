@@ -125,7 +125,7 @@ def _write_any(stream: ByteStream, job: Job, count: _Count) -> Written:
     stored, tries = stream, 0
     while True:
         try:
-            return _write_stored(stored, replace(job, attempt=tries))
+            return _write_stored(stored, replace(job, attempt=tries) if tries else job)
         except IntegrityError as error:
             tries += 1
             if tries >= INTEGRITY_ATTEMPTS:
