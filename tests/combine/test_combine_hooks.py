@@ -301,14 +301,14 @@ def test_ctrl_c_on_a_map_is_told_as_interrupted(hook, monkeypatch):
         waiting.set()
         inner(ready)
 
-    def cancel():
+    def interrupt():
         stop()
         go_on.set()
 
     result = xd.task(slow, name="slow").map(range(100), window=1, notify=[xd.webhook("env:HOOK")])
-    inner, stop = result._collected.wait_for, result.cancel
+    inner, stop = result._collected.wait_for, result._drive.interrupt
     monkeypatch.setattr(result._collected, "wait_for", wait_for)
-    monkeypatch.setattr(result, "cancel", cancel)
+    monkeypatch.setattr(result._drive, "interrupt", interrupt)
     thread = threading.Thread(target=press)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
