@@ -13,6 +13,7 @@ __all__ = ["destination_rules", "source_rules"]
 _RANGED = "^range: "
 # A put to GCS is one body of a JSON envelope and the bytes: 1,003 bytes from the end is within the bytes of long ones.
 _LONG = r"^content-length: \d{5,}$"
+_SLOWER = "429 with Retry-After"
 _LAX = ("content-md5", "x-amz-checksum-*", "x-goog-hash")
 _ERROR = "<?xml version='1.0'?><Error><Code>InternalError</Code><Message>late</Message></Error>"
 _CONTROL = ("upload.complete", "object.compose", "object.delete", "object.stat", "upload.abort")
@@ -58,13 +59,13 @@ _SHIFTED = [["Content-Range", "bytes 7-5242886/11534339"]]
 
 def destination_rules(share: float) -> list[dict[str, Any]]:
     """Faults of writes and listings, as the admin route takes them."""
-    once = {"first": 1}
+    once = {"first": 2}  # twice, that is: the first may meet a reset before
     rules = [
         _rule("200 with an error inside", "upload.complete", 1.0, status=200, body=_ERROR) | once,
-        _rule("409 on complete", "upload.complete", 1.0, status=409, skip=1) | once,
-        _rule("complete: answer lost", "upload.complete", 1.0, lose_ack=True, skip=2) | once,
+        _rule("409 on complete", "upload.complete", 1.0, status=409, skip=2) | once,
+        _rule("complete: answer lost", "upload.complete", 1.0, lose_ack=True, skip=4) | once,
         _rule("begin: answer lost", "upload.begin", 1.0, lose_ack=True) | once,
-        _rule("begin: delivered twice", "upload.begin", 1.0, twice=True, skip=1) | once,
+        _rule("begin: delivered twice", "upload.begin", 1.0, twice=True, skip=2) | once,
         _rule("publish: answer lost", "object.compose", 1.0, lose_ack=True, first=2),
         _rule(
             "half a part, lax server",
@@ -72,9 +73,11 @@ def destination_rules(share: float) -> list[dict[str, Any]]:
             1.0,
             truncate_upload_at=-7,
             hide_headers=_LAX,
-            skip=2,
-            first=3,
+            skip=1,
+            every=2,
+            first=10,  # any of them may meet another fault before
         ),
+        _rule(_SLOWER, "object.insert", 1.0, status=429, retry_after_s=1, skip=20, every=5, first=15),
         _rule("200 with an error inside", "upload.complete", share, status=200, body=_ERROR),
         _rule("409 on complete", "upload.complete", share, status=409),
         _rule("complete: answer lost", "upload.complete", share, lose_ack=True),
@@ -104,7 +107,7 @@ def destination_rules(share: float) -> list[dict[str, Any]]:
             _rule("connection reset", write, share, reset=True),
             _rule("500", write, share, status=500),
             _rule("503 SlowDown", write, share, status=503),
-            _rule("429 with Retry-After", write, share / 10, status=429, retry_after_s=1),
+            _rule(_SLOWER, write, share / 10, status=429, retry_after_s=1),
             _rule("slow answer", write, share, delay_s=0.3),
         ]
     for control in _CONTROL:
