@@ -182,6 +182,26 @@ def test_a_damaged_part_is_refused_by_itself(service):
     assert bytes(server.objects("bucket")["k"].data) == body
 
 
+def test_what_the_service_says_of_a_part_is_compared(service):
+    """A service that checks nothing stores a damaged part and says so: it is sent again, not the object."""
+    server, url, options = service
+    body = random.Random(4).randbytes(11 * MIB)
+    server.faults.reset_counters()
+    name = f"flip unseen {url}"
+    unseen = ("content-md5", "x-amz-checksum-*", "x-goog-hash")
+    server.faults.add(
+        Rule(operation="part.put", skip=1, first=1, flip_upload_bit=80_021, hide_headers=unseen, name=name)
+    )
+    source = MemoryStore(f"from-{uuid.uuid4()}")
+    source.put("k3", body)
+
+    xd.sink(url, part_size_bytes=5 * MIB, **options)(ObjectSource(layered(source))("k3"))
+
+    assert server.faults.fired[name] == 1
+    assert server.faults.requests["part.put"] == 3 + 1
+    assert bytes(server.objects("bucket")["k3"].data) == body
+
+
 def test_each_part_carries_its_digest(service):
     """What the answer says is compared, too; here it is what was sent that counts."""
     server, url, options = service
