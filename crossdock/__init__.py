@@ -46,8 +46,10 @@ if TYPE_CHECKING:
         source as source,
     )
     from crossdock.flows import (
+        CheckReport as CheckReport,
         CleanupReport as CleanupReport,
         Report as Report,
+        check as check,
         cleanup as cleanup,
         copy as copy,
         migrate as migrate,
@@ -115,8 +117,10 @@ _HOMES = {
     "migrate": "crossdock.flows",
     "resume": "crossdock.flows",
     "plan": "crossdock.flows",
+    "check": "crossdock.flows",
     "cleanup": "crossdock.flows",
     "Report": "crossdock.flows",
+    "CheckReport": "crossdock.flows",
     "CleanupReport": "crossdock.flows",
     # notifications
     "slack": "crossdock.notifications",
@@ -157,6 +161,7 @@ _ERRORS = frozenset(
         "ThrottledError",
         "UnexpectedError",
         "UnprovenError",
+        "UnsafeError",
         "UnsupportedError",
     }
 )
@@ -178,4 +183,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

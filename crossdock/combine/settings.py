@@ -126,6 +126,9 @@ _ELSEWHERE = {
     "persist_result": "cache=xd.Cache(url)",
     "state_handlers": "on_success, on_failure and on_completion",
     "task_run_name": "name",
+    "version": "cache=xd.Cache(version=...)",
+    "expires": "cache=xd.Cache(expires=...)",
+    "refresh": "cache=xd.Cache(refresh=...)",
 }
 
 

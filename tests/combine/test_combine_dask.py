@@ -381,11 +381,19 @@ def test_a_map_that_is_a_scripts_last_line_runs(tmp_path):
     script.write_text(LAST_LINE)
     marks = tmp_path / "marks"
     marks.mkdir()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     done = subprocess.run(
-        [sys.executable, script, marks], check=False, timeout=60, capture_output=True, text=True
+        [sys.executable, script, marks],
+        check=False,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+    assert list(scratch.iterdir()) == []
     assert {each.name for each in marks.iterdir()} == {str(n) for n in range(30)}
 
 

@@ -80,6 +80,14 @@ def _check_again(
         )
 
 
+def _strange(known: inspect.Signature, kwargs: Mapping[str, Any]) -> str | None:
+    """A name that is no parameter: ``bind`` would rather speak of the one that it leaves missing."""
+    kinds = {parameter.kind for parameter in known.parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return None
+    return next((each for each in kwargs if each not in known.parameters), None)
+
+
 def _named(
     name: str, known: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
@@ -95,7 +103,9 @@ def _named(
         hint = f"its signature is {name}{known}"
         if option is not None:
             hint += f"; task options are given with task.with_options({option}=...).map(...)"
-        raise CompositionError(f"{name!r} cannot be mapped like this: {error}", hint=hint) from None
+        strange = _strange(known, kwargs)
+        cause = f"{name!r} has no parameter {strange!r}" if strange else f"{error}"
+        raise CompositionError(f"{name!r} cannot be mapped like this: {cause}", hint=hint) from None
     for each in arguments:
         if known.parameters[each].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
             raise CompositionError(

@@ -58,7 +58,15 @@ def flatten(values: Any) -> Any:
 
     ``values`` may be another map's result: each of its values is taken apart as it arrives, and an item of it that
     failed becomes one ``upstream_failed`` item here.
+
+    Raises:
+        CompositionError: ``values`` is nothing that can be iterated, or a text.
     """
+    if not isinstance(values, Iterable | OutcomesInOrder) or isinstance(values, str | bytes):
+        raise CompositionError(
+            f"flatten takes an iterable of iterables, not a {type(values).__name__}",
+            hint="flatten([[1, 2], [3]]) is three items",
+        )
     return Flattened(values)
 
 

@@ -5,6 +5,7 @@ Imported when a ``DaskRunner`` starts, never before: it imports Dask.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import multiprocessing
@@ -19,7 +20,7 @@ from typing import Any
 import dask as _dask
 import distributed as _distributed
 
-from crossdock.combine.runners.dask_noise import quiet
+from crossdock.combine.runners.dask_noise import be_quiet, quiet
 from crossdock.combine.runners.preflight import Check, asked_here, on_worker, versions
 from crossdock.combine.runners.sharding import software
 from crossdock.errors import ConfigError, ConnectionLostError, CrossdockError
@@ -34,6 +35,19 @@ _PREFLIGHT_S = 60.0  # a worker that takes longer is asked again with its first 
 
 dask: Any = _dask  # Dask's calls are untyped
 distributed: Any = _distributed
+
+
+_left_open: set[str | None] = set()  # scratch of local clusters that nobody closed yet
+
+
+@atexit.register  # after distributed's own hooks, so before them: they close what is left, and its parts complain
+def _leave() -> None:
+    """Clusters that nobody closed end with the process: without a word, and without their directories."""
+    be_quiet()
+    distributed.deploy.spec.close_clusters()
+    for scratch in _left_open:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 _announced: set[str] = set()  # clusters, by their scheduler's name for itself
@@ -145,6 +159,7 @@ class Connection:
                 self.cluster.close()
                 if self.scratch is not None:
                     shutil.rmtree(self.scratch, ignore_errors=True)
+                _left_open.discard(self.scratch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +211,7 @@ class ClusterRecipe:
             return Connection(_client_of(self.cluster, options), cluster=self.cluster)
         cluster, scratch = self._start_cluster()
         connection = Connection(None, cluster=cluster, owns_client=False, owns_cluster=True, scratch=scratch)
+        _left_open.add(scratch)
         try:
             if self.adapt_kwargs:
                 cluster.adapt(**self.adapt_kwargs)

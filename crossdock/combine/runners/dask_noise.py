@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["begin_run", "end_run", "quiet"]
+__all__ = ["be_quiet", "begin_run", "end_run", "quiet"]
 
 _live_runs: set[str] = set()  # how the keys of their shards begin
 
@@ -45,16 +45,22 @@ _NOISY = (
     "distributed.nanny",
     "distributed.scheduler",
     "distributed.worker",
+    "distributed.worker.state_machine",
     "tornado",
 )
+
+
+def be_quiet() -> None:
+    """From now on."""
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Closing a cluster makes its parts report each other's absence; that is no news."""
     levels = {name: logging.getLogger(name).level for name in _NOISY}
-    for name in levels:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    be_quiet()
     try:
         yield
     finally:
