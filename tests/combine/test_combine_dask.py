@@ -362,6 +362,26 @@ def test_an_item_that_cannot_be_pickled_fails_alone(runner, place):
     assert result.counts == {State.FAILED: 1, State.DONE: 299}
 
 
+class Unreadable:
+    """Pickles well; a worker cannot make anything of it."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@pytest.mark.parametrize("place", [0, 30, 299])
+def test_an_item_that_cannot_be_unpickled_fails_alone(runner, place):
+    items = list(range(300))
+    items[place] = Unreadable()
+    result = first.map(value=items, runner=runner)
+    result.wait()
+
+    (failed,) = result.failed()
+    assert failed.index == place
+    assert "invalid literal for int()" in str(failed.error)
+    assert result.counts == {State.FAILED: 1, State.DONE: 299}
+
+
 LAST_LINE = """
 import pathlib, sys
 import crossdock as xd

@@ -225,7 +225,10 @@ class ShardLoop:
             yield from self._refused(answer.refusal, shard)
             return
         results = answer.results
-        if len(results) < len(shard.numbers):  # the shard's items could not even be read there
+        if len(results) < len(shard.numbers):  # the items could not even be read there; one of them is to blame
+            if not self._stopped:
+                self._again.extend(shard.halves())
+                return
             results = results[:1] * len(shard.numbers)
         if answer.seconds:
             self._sizer.observe(len(results), answer.seconds)
