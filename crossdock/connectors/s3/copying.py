@@ -9,7 +9,7 @@ from urllib.parse import quote
 from crossdock.connectors.native import quoted, unquoted
 from crossdock.connectors.s3 import headers, uploads
 from crossdock.connectors.s3.client import Client
-from crossdock.errors import CrossdockError, UnsupportedError
+from crossdock.errors import CrossdockError, Retry, UnsupportedError
 from crossdock.model import (
     GIB,
     MIB,
@@ -62,8 +62,9 @@ def copy_parts(
     *,
     info: ObjectInfo,
     finish: Callable[[list[Part]], Any],
+    abandon: Callable[[BaseException], None],
 ) -> Any:
-    """UploadPartCopy of every range, in order, then ``finish``; aborts the upload if one fails."""
+    """UploadPartCopy of every range, in order, then ``finish``; ``abandon`` cleans up after whatever fails."""
     if info.size is None:
         raise UnsupportedError("the size is not known", operation="copy", where=client.where, key=upload.key)
     part_size = max(_PART, -(-info.size // 10_000 // MIB) * MIB)
@@ -82,7 +83,14 @@ def copy_parts(
             page = uploads.document(client, "copy", upload.key, answer, "CopyPartResult")
             etag = unquoted(page.root.get("ETag")) or ""
             parts.append(Part(number=number, size=len(span), etag=etag, digests=Digests()))
-    except CrossdockError:
-        uploads.abort(client, upload)
+    except BaseException as error:
+        abandon(error)
         raise
-    return finish(parts)
+    try:
+        return finish(parts)
+    except CrossdockError as error:
+        if (
+            error.retry is Retry.NEVER
+        ):  # a refusal; otherwise it may have been done, and what may be is not aborted
+            abandon(error)
+        raise

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from crossdock.connectors import native
+from crossdock.connectors.commits import abort_unless_unknown
 from crossdock.connectors.native import quoted
 from crossdock.connectors.s3 import copying, headers, puts, uploads
 from crossdock.connectors.s3.address import address_of
@@ -54,6 +55,7 @@ def _capabilities(*, conditions: bool, copies: bool, proves: bool, has_md5: bool
         part_checks=checks,
         complete_checks=frozenset({"crc64nvme"}),
         publishes=frozenset({"md5"} if has_md5 else ()),
+        seekable_listing=True,
     )
 
 
@@ -294,19 +296,30 @@ class S3Store:
         if scheme != "s3" or not bucket:
             raise UnsupportedError(f"cannot copy from {source}", operation="copy", where=self.url, key=key)
         client = self._client
+
+        def demand_source() -> None:  # imitations of S3 ignore x-amz-copy-source-if-match, of parts at least
+            if not self._amazon:
+                S3Store(bucket, self.options).stat(source_key, version=info.version)
+
+        demand_source()
         if not self._amazon:
-            S3Store(bucket, self.options).stat(source_key, version=info.version)
             self._look(key, condition, "copy")
         if info.size is not None and info.size > copying.COPY_LIMIT:
             upload = self.begin(key, part_size_bytes=0, metadata=metadata, size=info.size)
             size = info.size
+
+            def finish(parts: Sequence[Part]) -> ObjectInfo:
+                demand_source()
+                return self.complete(upload, parts, size=size, condition=condition)
+
             made: ObjectInfo = copying.copy_parts(
                 client,
                 bucket,
                 source_key,
                 upload,
                 info=info,
-                finish=lambda parts: self.complete(upload, parts, size=size, condition=condition),
+                finish=finish,
+                abandon=lambda error: abort_unless_unknown(self, upload, error),
             )
             return made
         version = copying.copy_whole(
