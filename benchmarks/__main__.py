@@ -12,7 +12,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import memory as memory_figures, mutation as mutation_check, soak as soak_runs
+from benchmarks import (
+    memory as memory_figures,
+    mutation as mutation_check,
+    scale_model,
+    soak as soak_runs,
+)
 from benchmarks.combining import overhead, shards
 from benchmarks.latency import latency
 from benchmarks.measure import Figures, run, side_by_side
@@ -75,6 +80,11 @@ def memory() -> None:
     memory_figures.full()
 
 
+def scale() -> None:
+    """A billion objects on a thousand workers: a model, from costs measured here."""
+    scale_model.full()
+
+
 def soak() -> None:
     """Everything goes wrong at once, ten seeds: an hour."""
     soak_runs.full()
@@ -94,6 +104,7 @@ def main(names: list[str]) -> None:
         "large": large,
         "latency": latency,
         "memory": memory,
+        "scale": scale,
     }
     longer: dict[str, Callable[[], None]] = {"soak": soak, "mutation": mutation}
     everything = known | longer
