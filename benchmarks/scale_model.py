@@ -148,9 +148,9 @@ def simulate(world: World, costs: Costs, *, seed: int = 1) -> Outcome:
     mean_s, bound = _mean_shard_s(world, costs)
     moving_s, scheduler_s, busy_s = _queue(_durations(shards, mean_s, seed), world, costs)
     share = scheduler_s / moving_s
-    segments = sum(1 for _ in range(shards)) * max(1, math.ceil(mean_s / FLUSH_S))
+    segments = shards * max(1, math.ceil(mean_s / FLUSH_S))
     limit = bound
-    if share > 0.9:  # noqa: PLR2004 - of one core
+    if share > 0.9:
         limit = "one scheduler's core"
     elif planning_s > moving_s:
         limit = "the driver's planning, which is one process"
@@ -234,7 +234,7 @@ def full() -> None:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds > 3600 else f"{seconds / 60:.0f} min"  # noqa: PLR2004
+    return f"{seconds / 3600:.1f} h" if seconds > 3600 else f"{seconds / 60:.0f} min"
 
 
 if __name__ == "__main__":
