@@ -201,7 +201,7 @@ class Execution:
             worker=_here(),
             bytes=receipt.size if receipt is not None and not cached else self.meter.bytes,
             objects=1 if receipt is not None and not cached else self.meter.objects,
-            rows=self.meter.rows,
+            rows=receipt.rows if receipt is not None and receipt.rows and not cached else self.meter.rows,
             tags=self.settings.tags,
         )
 

@@ -17,6 +17,7 @@ import pytest
 import crossdock as xd
 from crossdock.combine.runners.sharding import ShardSizer
 from crossdock.model import State
+from crossdock.sharing import peers
 
 
 def identity(value):
@@ -360,6 +361,22 @@ def test_an_item_that_cannot_be_pickled_fails_alone(runner, place):
         failed.error
     )
     assert result.counts == {State.FAILED: 1, State.DONE: 299}
+
+
+def how_many(number):
+    return peers()
+
+
+@pytest.mark.parametrize("kind", ["dask", "processes"])
+def test_workers_know_how_many_they_are(request, kind):
+    """What a run may use in all, such as its bandwidth, is divided by that."""
+    if kind == "dask":
+        workers = request.getfixturevalue("runner")
+        expected = len(client_of(workers).nthreads())
+    else:
+        workers, expected = xd.LocalRunner(processes=2), 2
+
+    assert xd.task(how_many).map(number=range(8), runner=workers).results() == [expected] * 8
 
 
 class Unreadable:

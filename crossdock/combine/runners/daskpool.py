@@ -90,6 +90,7 @@ class DaskPool:
     def __init__(self, connection: Connection, recipe: Recipe) -> None:
         self._connection = connection
         self._client = client = connection.client
+        self._processes = 1
         self._recipe = recipe
         self._prefix = f"{recipe.name}-{recipe.run_id[:12]}-"
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -103,9 +104,15 @@ class DaskPool:
         self._demand_scheduler()
         self._connection.mend()
         try:
-            return sum(self._client.nthreads().values())
+            threads = self._client.nthreads()
         except (OSError, TimeoutError) as error:  # CommClosedError is an OSError
             raise self._gone() from error
+        self._processes = len(threads)
+        return sum(threads.values())
+
+    def processes(self) -> int:
+        """See the port."""
+        return self._processes
 
     def send(self, ticket: int, items: bytes) -> None:
         """Submit a shard: its own key, never shared with an equal one, not retried."""

@@ -19,6 +19,7 @@ from crossdock.combine.runners.sharding import Recipe, mismatch_text, origin, so
 from crossdock.combine.runners.telling import Outbox, Send, telling, told_by
 from crossdock.combine.runners.wire import Answer, decode, encode_answer
 from crossdock.errors import ConfigError, CrossdockError
+from crossdock.sharing import set_peers
 
 __all__ = ["free_slot", "function_of", "stop_run", "work_off"]
 
@@ -75,7 +76,8 @@ def work_off(
         return encode_answer(Answer(results=[], refusal=refusal))
     values: list[Any] = []
     try:
-        values = decode(items)
+        peers, values = decode(items)
+        set_peers(peers)
         if recipe.software != software():
             raise ConfigError(mismatch_text(recipe.software, software()))  # noqa: TRY301 - becomes data below
         function = function_of(recipe.function)

@@ -73,6 +73,9 @@ class Pool(Protocol):
             ConnectionLostError: The cluster is gone.
         """
 
+    def processes(self) -> int:
+        """How many processes run them, as of the last ``slots``: what a run may use in all is divided by that."""
+
     def send(self, ticket: int, items: bytes) -> None:
         """Hand a shard out; every ticket comes back once, as ``Answered``, ``Lost``, ``Failed`` or ``Unbegun``."""
 

@@ -177,6 +177,10 @@ class ProcessPool:
         """As many as were asked for, or as can be started; none once the pool is broken."""
         return 0 if self._broken is not None else self._limit
 
+    def processes(self) -> int:
+        """See the port."""
+        return self._limit
+
     def without(self, slot: _Slot, error: CrossdockError, job: Job) -> None:
         """A slot cannot start a process: the others do its work, unless there are none that could."""
         self._limit = max(self._limit - 1, 1)

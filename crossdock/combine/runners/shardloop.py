@@ -120,7 +120,7 @@ class ShardLoop:
             if shard is None:
                 return
             try:
-                data = encode_items(shard.items)
+                data = encode_items(shard.items, peers=self._pool.processes())
             except Exception as error:
                 yield from self._refuse_some(shard, error)
                 continue
@@ -225,7 +225,9 @@ class ShardLoop:
             yield from self._refused(answer.refusal, shard)
             return
         results = answer.results
-        if len(results) < len(shard.numbers):  # the items could not even be read there; one of them is to blame
+        if len(results) < len(
+            shard.numbers
+        ):  # the items could not even be read there; one of them is to blame
             if not self._stopped:
                 self._again.extend(shard.halves())
                 return
