@@ -78,7 +78,7 @@ def local(tmp_path):
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # what it holds is let go with it
 def s3_server():
     with EmbeddedS3() as server:
         yield server
@@ -164,7 +164,7 @@ def s3_on_rclone(rclone_s3):
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # what it holds is let go with it
 def gcs_server():
     with EmbeddedGCS(buckets=()) as server:
         yield server

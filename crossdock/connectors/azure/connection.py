@@ -17,6 +17,7 @@ from crossdock.connectors.azure.listing import Bookmarks
 from crossdock.connectors.azure.names import Container
 from crossdock.connectors.azure.options import AzureOptions
 from crossdock.connectors.azure.uploads import Uploads
+from crossdock.connectors.kept import Kept
 from crossdock.connectors.native import NO_RETRIES, client_options
 from crossdock.errors import ConfigError
 
@@ -88,18 +89,11 @@ class Connection:
             ) from error
 
 
-_connections: dict[Any, Connection] = {}
-_lock = threading.Lock()
+_connections: Kept[Connection] = Kept()
 
 
 def connection(container: Container, options: AzureOptions) -> Connection:
     """The process's connection to a container with these options; a fork opens its own."""
     secrets = (options.account_key, options.connection_string, options.sas_token, options.token)
     key = (os.getpid(), container, options, *secrets, options.client_secret)
-    with _lock:
-        found = _connections.get(key)
-    if found is None:
-        made = Connection(container, options)
-        with _lock:
-            found = _connections.setdefault(key, made)
-    return found
+    return _connections.get(key, lambda: Connection(container, options))

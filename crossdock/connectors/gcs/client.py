@@ -21,6 +21,7 @@ from crossdock.connectors.gcs.connections import manager_for
 from crossdock.connectors.gcs.credentials import Tokens
 from crossdock.connectors.gcs.errors import Place, from_answer, from_network
 from crossdock.connectors.gcs.options import GCSOptions
+from crossdock.connectors.kept import Kept
 from crossdock.errors import ConnectionLostError, CredentialsError, Retry
 from crossdock.ports import Chunk
 
@@ -185,15 +186,10 @@ def _sliced(body: tuple[Chunk, ...]) -> Iterator[memoryview]:
             yield view[start : start + _SEND_AT_ONCE]
 
 
-_clients: dict[tuple[object, ...], Client] = {}
-_clients_lock = threading.Lock()
+_clients: Kept[Client] = Kept()
 
 
 def client_for(options: GCSOptions) -> Client:
     """The process's client for these options; opened by the first request, not here."""
     key = (os.getpid(), *options.identity)  # a forked child must not share its parent's sockets
-    with _clients_lock:
-        client = _clients.get(key)
-        if client is None:
-            client = _clients[key] = Client(options)
-        return client
+    return _clients.get(key, lambda: Client(options))

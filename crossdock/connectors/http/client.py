@@ -19,6 +19,7 @@ from crossdock.connectors.http.addresses import Target, is_private, redirected, 
 from crossdock.connectors.http.errors import answered, translated
 from crossdock.connectors.http.options import HTTPOptions, private_headers
 from crossdock.connectors.http.route import Routes, proxy_of
+from crossdock.connectors.kept import Kept
 from crossdock.errors import UnsupportedError
 
 __all__ = ["Client", "client_for"]
@@ -186,14 +187,10 @@ def _private_redirect(target: Target, place: dict[str, Any]) -> UnsupportedError
     )
 
 
-_clients: dict[object, Client] = {}
-_lock = threading.Lock()
+_clients: Kept[Client] = Kept()
 
 
 def client_for(origin: str, options: HTTPOptions) -> Client:
     """The process's client of an origin with these options; a fork opens its own."""
     key = (os.getpid(), origin, options)
-    with _lock:
-        if key not in _clients:
-            _clients[key] = Client(origin, options)
-        return _clients[key]
+    return _clients.get(key, lambda: Client(origin, options))

@@ -15,6 +15,7 @@ from typing import Any
 
 from obstore.store import S3Store as NativeStore
 
+from crossdock.connectors.kept import Kept
 from crossdock.connectors.native import NO_RETRIES, client_options
 from crossdock.connectors.s3.address import Address, address_of
 from crossdock.connectors.s3.client import Client
@@ -42,7 +43,7 @@ class Learned:
 
 
 _learned: dict[tuple[str, str], Learned] = {}
-_connections: dict[Any, Connection] = {}
+_connections: Kept[Connection] = Kept()
 _lock = threading.Lock()
 
 
@@ -123,10 +124,4 @@ class Connection:
 def connection(bucket: str, options: S3Options, *, where: str) -> Connection:
     """The process's connection to a bucket with these options; a fork opens its own."""
     key = (os.getpid(), bucket, options, *asked_as(options))
-    with _lock:
-        found = _connections.get(key)
-    if found is None:
-        made = Connection(bucket, options, where=where)
-        with _lock:
-            found = _connections.setdefault(key, made)
-    return found
+    return _connections.get(key, lambda: Connection(bucket, options, where=where))
