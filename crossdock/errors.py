@@ -26,6 +26,7 @@ __all__ = [
     "PreconditionError",
     "RangeError",
     "Retry",
+    "RowError",
     "StalledError",
     "StorageError",
     "StrictError",
@@ -33,6 +34,7 @@ __all__ = [
     "ThrottledError",
     "UnexpectedError",
     "UnprovenError",
+    "UnsafeError",
     "UnsupportedError",
 ]
 
@@ -132,6 +134,10 @@ class StrictError(UnsupportedError):
     """``strict`` was asked for, and this endpoint or object would get a weaker form of the promise; nothing was written."""
 
 
+class UnsafeError(CrossdockError):
+    """Going on might have destroyed something that was meant to stay; nothing was done."""
+
+
 class UnprovenError(CrossdockError):
     """Less was proven of a copy than was required; the text says whether anything was written."""
 
@@ -197,6 +203,10 @@ class IntegrityError(CrossdockError):
     """Bytes are not what a digest or a length promised; nothing wrong was left behind."""
 
     default_retry = Retry.LATER
+
+
+class RowError(CrossdockError, ValueError):
+    """A row cannot be read, or does not fit its schema; the text says which row, and which column where one is to blame."""
 
 
 class LedgerError(CrossdockError):

@@ -259,6 +259,8 @@ class Receipt:
     metadata_lost: tuple[str, ...] = ()
     retries: int = 0
     resent_bytes: int = 0
+    rows: int = 0  # of a stream of record batches
+    rows_changed: int | None = None  # in a table that says so
     duration_s: float = 0.0
 
 

@@ -61,6 +61,7 @@ class Capabilities:
     )  # digests the store reports of what it holds, without reading it back
     metadata_fields: frozenset[str] = frozenset((*Metadata.FIELDS, "user"))
     listing_has_metadata: bool = False
+    seekable_listing: bool = False  # a listing may start after any key, for no more than the pages it gives
     staged_puts: bool = False  # a put killed half way leaves an upload to abort, as a temporary name does
     max_put_size: int = 5 * 1024 * MIB
     min_part_size: int = 5 * MIB  # except the last

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from crossdock.options import sounds_secret
 
-__all__ = ["redacted", "resume_command", "without_dry_run"]
+__all__ = ["carry_out_command", "redacted", "resume_command", "without_dry_run"]
 
 _SECRET = re.compile(r"key|secret|token|password|credential|account|sas", re.IGNORECASE)
 _NAME = re.compile(r'"([^"]*)"\s*:')  # of a JSON object, also one that is not quite right
@@ -43,8 +43,11 @@ def _hides(name: str, value: str) -> bool:
 
 def without_dry_run(arguments: Sequence[str]) -> list[str]:
     """The same command for real; ``-n`` may stand among other letters."""
-    words = [re.sub("n", "", word) if re.fullmatch("-[nqv]+", word) else word for word in arguments]
-    return [word for word in words if word not in ("-", "--dry-run")]
+    return [
+        re.sub("n", "", word) if re.fullmatch("-[nqv]+", word) else word
+        for word in arguments
+        if word not in ("-n", "--dry-run")  # a - that was typed stays: it is stdin
+    ]
 
 
 def resume_command(
@@ -65,9 +68,39 @@ def resume_command(
         others: Further words that the run does not keep.
     """
     words = ["runs", "resume", run, *shlex.split(where)]
-    for flag, options in (("--source-option", source_options), ("--sink-option", sink_options)):
-        for name, value in (options or {}).items():
-            if _hides(name, value):
-                words += [flag, f"{name}={value}"]
+    words += _secrets({"--source-option": source_options, "--sink-option": sink_options})
     words += others
     return redacted(words)
+
+
+def carry_out_command(
+    plan: str,
+    *,
+    source_options: Mapping[str, str] | None = None,
+    sink_options: Mapping[str, str] | None = None,
+    run_options: Mapping[str, str] | None = None,
+) -> str:
+    """The command that carries out a plan. It repeats what the plan does not keep: secrets, as references or ``...``.
+
+    Args:
+        plan: The URL of its directory.
+        source_options: As they were given.
+        sink_options: As they were given.
+        run_options: Of the store that holds the directory, as they were given: all of them are needed to find it.
+    """
+    words = ["cp", "--plan", plan]
+    words += _secrets({"--source-option": source_options, "--sink-option": sink_options})
+    for name, value in (run_options or {}).items():
+        words += ["--run-option", f"{name}={value}"]
+    return redacted(words)
+
+
+def _secrets(given: Mapping[str, Mapping[str, str] | None]) -> list[str]:
+    """Flags and values of those options that hold secrets."""
+    return [
+        word
+        for flag, options in given.items()
+        for name, value in (options or {}).items()
+        if _hides(name, value)
+        for word in (flag, f"{name}={value}")
+    ]

@@ -11,10 +11,13 @@ from crossdock.cli.commands import redacted, resume_command, without_dry_run
 from crossdock.cli.ending import address, interrupted, show
 from crossdock.cli.flags import json_flag, options_flag, typed, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.lists import list_flags
 from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.output import json_line
+from crossdock.cli.plan_screen import row_line
 from crossdock.cli.progress import progress
 from crossdock.cli.runners import Where, runner_flags
+from crossdock.cli.selecting import selection_flags
 
 if TYPE_CHECKING:
     from crossdock.flows import Report
@@ -28,41 +31,26 @@ __all__ = ["cp"]
         "crossdock cp s3://landing/2024/ gs://archive/2024/",
         "crossdock cp s3://landing/ gs://archive/ --include '**.csv' --exclude 'tmp/**' --dry-run",
         "crossdock cp ./exports/ s3://landing/ --sink-option profile=work --workers 4",
+        "crossdock cp --plan s3://runs/move-1 --workers 4",
         "crossdock cp s3://landing/ gs://archive/ --json > outcomes.jsonl",
         "crossdock cp s3://landing/ gs://archive/ --notify slack=env:SLACK_WEBHOOK --notify-on failure",
     ),
 )
-@click.argument("src")
-@click.argument("dst")
+@click.argument("src", required=False)
+@click.argument("dst", required=False)
+@click.option(
+    "--plan",
+    cls=Flag,
+    group="What is copied",
+    metavar="URL",
+    help="Carry out the plan that `crossdock plan --out URL` wrote, exactly; SRC and DST may be left out.",
+)
 @options_flag("--source-option", help="An option of the source, such as endpoint_url, key, profile.")
 @options_flag(
     "--sink-option", help="An option of the destination, or of the transfer, such as part_size_bytes."
 )
-@click.option(
-    "--include",
-    cls=Flag,
-    group="What is copied",
-    multiple=True,
-    metavar="GLOB",
-    help="Only keys that match; may be repeated. * stays within a segment, ** does not.",
-)
-@click.option(
-    "--exclude",
-    cls=Flag,
-    group="What is copied",
-    multiple=True,
-    metavar="GLOB",
-    help="Not keys that match; wins over --include, in whatever order they are given.",
-)
-@click.option(
-    "--overwrite",
-    cls=Flag,
-    group="What is copied",
-    type=click.Choice(["if-different", "always", "never"]),
-    default="if-different",
-    show_default=True,
-    help="What to do where the destination has an object already.",
-)
+@selection_flags
+@list_flags
 @click.option(
     "-n",
     "--dry-run",
@@ -121,9 +109,10 @@ __all__ = ["cp"]
 def cp(
     ctx: click.Context,
     /,
-    src: str,
-    dst: str,
+    src: str | None,
+    dst: str | None,
     *,
+    plan: str | None,
     where: Where,
     whom: Whom,
     source_option: dict[str, str],
@@ -144,18 +133,25 @@ def cp(
     A source that is a prefix copies its contents; the key below the prefix is kept. What is at the destination already, unchanged, is not
     sent again. Interrupted, killed or failed: the same command goes on from there.
     """
+    if plan is None and (src is None or dst is None):
+        raise click.UsageError("cp takes SRC and DST, or --plan URL")
+    if plan is not None and "/" not in plan:
+        plan = f"./{plan}"  # a directory here, never the id of a run
     what |= {"source_options": source_option, "sink_options": sink_option, "strict": strict}
     again = redacted(typed(ctx))
     resume = ""
     notify = whom.notifiers()  # for a dry run too: it says what would go wrong
-    if dry_run:
-        report = _plan(src, dst, what, quiet=quiet, json=json)
+    if dry_run and plan is None:
+        report = _plan(src or "", dst or "", what, quiet=quiet, json=json)
         again = redacted(without_dry_run(typed(ctx)))
     else:
         what |= {"verify": verify, "require": require}
         what |= {"concurrency": concurrency, "run_dir": run_dir, "run_options": run_option}
-        what |= {"notify": notify}
+        what |= {"notify": notify, "plan": plan, "dry_run": dry_run}
         report = _migrate(src, dst, what, where, quiet=quiet, json=json)
+        if dry_run and plan is not None:
+            again = redacted(without_dry_run(typed(ctx)))
+            _show_rows(plan, run_option if json else None)
         resume = resume_command(
             address(report),
             where=where.as_flags(),
@@ -167,7 +163,9 @@ def cp(
     ctx.exit(report.exit_code)
 
 
-def _migrate(src: str, dst: str, what: dict[str, Any], where: Where, *, quiet: bool, json: bool) -> Report:
+def _migrate(
+    src: str | None, dst: str | None, what: dict[str, Any], where: Where, *, quiet: bool, json: bool
+) -> Report:
     """Run, and end with a report also if interrupted."""
     import crossdock as xd
 
@@ -176,10 +174,19 @@ def _migrate(src: str, dst: str, what: dict[str, Any], where: Where, *, quiet: b
         with where.open() as runner, progress(quiet=quiet, json=json) as observer:
             return xd.migrate(src, dst, runner=runner, observer=observer, **what)
     except KeyboardInterrupt:
-        report = interrupted(what["run_dir"], since=began, options=what["run_options"])
-        if report is None:  # nothing was planned yet
+        report = interrupted(what["plan"] or what["run_dir"], since=began, options=what["run_options"])
+        if report is None or report.state == "planned":  # nothing was planned yet, or the plan is as it was
             raise
         return report
+
+
+def _show_rows(plan: str, options: dict[str, str] | None) -> None:
+    """With ``--json`` (else ``options`` is ``None``) a line for each object of a plan that was written."""
+    from crossdock.flows.run_directory import RunDirectory, run_files
+
+    if options is not None:
+        for row in RunDirectory(run_files(plan, options)).manifest.all_rows():
+            json_line(row_line(row))
 
 
 def _plan(src: str, dst: str, what: dict[str, Any], *, quiet: bool, json: bool) -> Report:
@@ -191,16 +198,7 @@ def _plan(src: str, dst: str, what: dict[str, Any], *, quiet: bool, json: bool) 
     try:
         if json:
             for row in plan:
-                json_line(
-                    {
-                        "type": "plan",
-                        "key": row.source.key,
-                        "destination": row.destination,
-                        "action": row.action.value,
-                        "reason": row.reason,
-                        "size": row.source.size,
-                    }
-                )
+                json_line(row_line(row))
         return plan.report()
     finally:
         plan.close()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crossdock.flows import Report
     from crossdock.flows.records import Record
 
-__all__ = ["address", "interrupted", "show"]
+__all__ = ["address", "failure_row", "interrupted", "show"]
 
 
 def show(report: Report, *, json: bool, quiet: bool, resume: str, again: str) -> None:
@@ -28,7 +28,7 @@ def show(report: Report, *, json: bool, quiet: bool, resume: str, again: str) ->
     """
     if json:
         for record in report.failed:
-            json_line(_failure_row(record))
+            json_line(failure_row(record))
         json_line({"type": "summary", **report.to_dict()})
     if quiet and not report.exit_code:
         return
@@ -77,7 +77,8 @@ def address(report: Report) -> str:
     return report.run_id if report.run_dir == f"{default_runs_url()}/{report.run_id}" else report.run_dir
 
 
-def _failure_row(record: Record) -> dict[str, object]:
+def failure_row(record: Record) -> dict[str, object]:
+    """What ``--json`` says of one object that failed."""
     failure = record.failure
     row: dict[str, object] = {"type": "failure", "key": record.key, "size": record.size}
     if failure is not None:

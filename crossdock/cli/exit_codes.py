@@ -32,6 +32,7 @@ class ExitCode(enum.IntEnum):
 _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     ((KeyboardInterrupt,), ExitCode.INTERRUPTED),
     ((BrokenPipeError,), ExitCode.BROKEN_PIPE),
+    ((errors.UnsafeError,), ExitCode.REFUSED),
     ((errors.StrictError,), ExitCode.REFUSED),  # an UnsupportedError, but asked for: going on would be weaker
     (
         (errors.ConfigError, errors.CompositionError, errors.MissingExtraError, errors.UnsupportedError),

@@ -15,15 +15,24 @@ from typing import Any, NoReturn
 import click
 
 from crossdock import __version__
+from crossdock.cli.cat import cat
+from crossdock.cli.check import check
 from crossdock.cli.cleanup import cleanup
 from crossdock.cli.connectors import connectors
 from crossdock.cli.copy import cp
 from crossdock.cli.demo import demo
+from crossdock.cli.du import du
 from crossdock.cli.exit_codes import ExitCode, exit_code_of_error
 from crossdock.cli.flags import TYPED, VERBOSE
 from crossdock.cli.help import examples
 from crossdock.cli.listing import ls
-from crossdock.cli.runs import runs
+from crossdock.cli.mv import mv
+from crossdock.cli.plan import plan
+from crossdock.cli.retry import retry
+from crossdock.cli.rm import rm
+from crossdock.cli.run_records import runs_compact, runs_export, runs_report, runs_rm
+from crossdock.cli.runs import runs, runs_resume
+from crossdock.cli.sync import sync
 
 __all__ = ["cli", "main"]
 
@@ -75,8 +84,11 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not to be re-wrapped
 
 
-for _command in (cp, ls, runs, cleanup, connectors, demo):
+for _command in (plan, cp, sync, mv, check, ls, retry, rm, du, cat, runs, cleanup, connectors, demo):
     cli.add_command(_command)
+cli.add_command(runs_resume, name="resume")  # as in `xd.resume`; it is one of `runs` too
+for _command in (runs_report, runs_export, runs_rm, runs_compact):
+    runs.add_command(_command)
 
 
 def main() -> None:

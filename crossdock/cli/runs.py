@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +13,15 @@ from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
 from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.output import json_line, line, visible
-from crossdock.cli.progress import progress
+from crossdock.cli.progress import duration, progress
 from crossdock.cli.runners import Where, runner_flags
 
-__all__ = ["runs"]
+if TYPE_CHECKING:
+    from crossdock.flows import RunOverview
 
-_RUN_OPTION = "An option of the store that holds the run's directory, if that is a bucket."
+__all__ = ["RUN_OPTION", "runs", "runs_resume"]
+
+RUN_OPTION = "An option of the store that holds the run's directory, if that is a bucket."
 
 
 @click.group()
@@ -35,28 +38,42 @@ def runs() -> None:
     epilog=examples("crossdock runs ls", "crossdock runs ls s3://ops/runs/ --json"),
 )
 @click.argument("url", required=False)
-@options_flag("--run-option", help=_RUN_OPTION)
+@options_flag("--run-option", help=RUN_OPTION)
 @json_flag("One JSON object a line: what each run was asked, and its state.")
 @verbosity_flags
 def runs_ls(url: str | None, *, run_option: dict[str, str], json: bool, quiet: bool) -> None:
-    """List the runs below URL, oldest first; by default your own."""
-    from crossdock.flows import list_runs
+    """List the runs below URL, oldest first, with their age, state and numbers; by default your own.
 
-    for document in list_runs(url, run_option):
+    A run whose driver died while it was at work is shown as killed: it can be resumed.
+    """
+    from crossdock.flows import overview
+
+    now = datetime.now(UTC)
+    for each in overview(url, run_option):
         if json:
-            json_line(document)
+            json_line(each.to_dict())
         else:
-            line(_run_line(document))
+            line(_run_line(each, now))
     del quiet  # it is only for progress and verdicts; accepted everywhere, so that scripts need not know
 
 
-def _run_line(document: dict[str, Any]) -> str:
-    created = datetime.fromisoformat(document["created"]).astimezone(UTC)
-    asked = document["asked"]
+def _run_line(each: RunOverview, now: datetime) -> str:
+    asked = each.document["asked"]
     ends = [visible(f"{asked[end]['store']}/{asked[end]['prefix']}") for end in ("source", "sink")]
-    planned = f"{document['plan']['planned']:,} objects" if "plan" in document else "no plan"
-    name = document["url"].rstrip("/").rpartition("/")[2]
-    return f"{name}  {created:%Y-%m-%d %H:%M:%SZ}  {document['state']:<11}  {planned:>14}  {ends[0]} -> {ends[1]}"
+    age = duration(each.age(now).total_seconds())
+    return (
+        f"{visible(each.name)}  {age:>9} ago  {each.state:<11}  {_numbers(each):>24}  {ends[0]} -> {ends[1]}"
+    )
+
+
+def _numbers(each: RunOverview) -> str:
+    if each.planned is None:
+        return "no plan"
+    if not each.counts:
+        return f"{each.planned:,} objects"
+    done = each.counts["copied"] + each.counts["skipped"]
+    failed = f", {each.counts['failed']:,} failed" if each.counts["failed"] else ""
+    return f"{done:,} of {each.planned:,}{failed}"
 
 
 @runs.command(
@@ -67,7 +84,7 @@ def _run_line(document: dict[str, Any]) -> str:
     ),
 )
 @click.argument("run")
-@options_flag("--run-option", help=_RUN_OPTION)
+@options_flag("--run-option", help=RUN_OPTION)
 @json_flag("One JSON object a line: each failure, at last the summary.")
 @verbosity_flags
 def runs_show(run: str, *, run_option: dict[str, str], json: bool, quiet: bool) -> None:
@@ -94,7 +111,7 @@ def runs_show(run: str, *, run_option: dict[str, str], json: bool, quiet: bool) 
     "--source-option", help="An option of the source on top of what the run kept: secrets are not kept."
 )
 @options_flag("--sink-option", help="The same for the destination.")
-@options_flag("--run-option", help=_RUN_OPTION)
+@options_flag("--run-option", help=RUN_OPTION)
 @click.option(
     "--concurrency",
     cls=Flag,

@@ -95,6 +95,11 @@ def _rows(report: Report) -> Iterator[str]:
     if report.metadata_lost_objects:
         fields = _counted(report.metadata_lost, "{name} ({count:,})")
         yield _row("lost", f"metadata of {report.metadata_lost_objects:,} objects: {fields}")
+    if report.records_gone:
+        yield _row(
+            "gone",
+            f"the ledger lost the records of {report.records_gone:,} objects: resume finds out what they were",
+        )
     if report.notifications_failed:
         plural = "notification" if report.notifications_failed == 1 else "notifications"
         yield _row("not told", f"{report.notifications_failed:,} {plural} failed; the log says which")

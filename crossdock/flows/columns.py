@@ -10,15 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossdock.flows.arrays import array_of, values_of
-from crossdock.model import Digests, Metadata, Version
+from crossdock.model import Digests, Metadata, ObjectInfo, Version
 
 __all__ = [
     "DIGEST_FIELDS",
+    "OBJECT_FIELDS",
     "TIME",
     "digests_of",
     "metadata_from",
     "metadata_text",
+    "object_columns",
+    "object_from",
     "rows_of",
+    "table_of",
     "to_parquet",
     "version_from",
 ]
@@ -31,15 +35,29 @@ DIGEST_FIELDS: tuple[pa.Field[Any], ...] = (
     pa.field("sha256", pa.binary()),
     pa.field("multipart_etag", pa.string()),
 )
+OBJECT_FIELDS: tuple[pa.Field[Any], ...] = (
+    pa.field("size", pa.int64()),
+    pa.field("modified", TIME),
+    pa.field("etag", pa.string()),
+    pa.field("generation", pa.string()),
+    *DIGEST_FIELDS,
+    pa.field("storage_class", pa.string()),
+    pa.field("metadata", pa.string()),
+)
+"""What a listing said of an object, but for its key."""
 
 
 def to_parquet(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, *, group_rows: int) -> bytes:
     """Rows as one Parquet file in memory, in groups of ``group_rows`` that can be read alone."""
     sink = pa.BufferOutputStream()
-    columns = [array_of([row.get(field.name) for row in rows], field.type) for field in schema]
-    table = pa.Table.from_arrays(columns, schema=schema)
-    pq.write_table(table, sink, compression="zstd", row_group_size=group_rows)
+    pq.write_table(table_of(rows, schema), sink, compression="zstd", row_group_size=group_rows)
     return bytes(sink.getvalue())
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table in memory."""
+    columns = [array_of([row.get(field.name) for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -72,3 +90,29 @@ def metadata_text(metadata: Metadata | None) -> str | None:
 def metadata_from(text: str | None) -> Metadata | None:
     """The other way round."""
     return None if text is None else Metadata(**json.loads(text))
+
+
+def object_columns(info: ObjectInfo) -> dict[str, Any]:
+    """What a listing said of an object, as ``OBJECT_FIELDS``."""
+    return {
+        "size": info.size,
+        "modified": info.modified,
+        "etag": info.version.etag,
+        "generation": info.version.generation,
+        **info.digests.as_dict(),
+        "storage_class": info.storage_class,
+        "metadata": metadata_text(info.metadata),
+    }
+
+
+def object_from(row: Mapping[str, Any]) -> ObjectInfo:
+    """The other way round; the key is in the column ``key``."""
+    return ObjectInfo(
+        key=row["key"],
+        size=row["size"],
+        version=version_from(row["etag"], row["generation"]),
+        digests=digests_of(row),
+        metadata=metadata_from(row["metadata"]),
+        modified=row["modified"],
+        storage_class=row["storage_class"],
+    )

@@ -10,18 +10,24 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from crossdock import crash_points
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import CrossdockError, LedgerError
 from crossdock.events import Note, Observer, listening
-from crossdock.flows.ledger import read_ledger, read_segment
+from crossdock.flows.compacting import AUTOMATIC_FROM, compact_ended
+from crossdock.flows.ledger import read_segment, read_shard
 from crossdock.flows.ownership import Owner
-from crossdock.flows.report import Report, build_report
-from crossdock.flows.run_directory import REPORT, RunDirectory
-from crossdock.flows.shards import Shard
-from crossdock.flows.tally import Tally, counts_of
-from crossdock.flows.transfer import Hooks, ShardEnd, ShardTransfer
+from crossdock.flows.parts.agenda import Agenda, News
+from crossdock.flows.parts.words import ShardEnd
+from crossdock.flows.records import best, is_left
+from crossdock.flows.report import Report, build_report, write_report
+from crossdock.flows.run_directory import RunDirectory
+from crossdock.flows.shards import Shard, longest_first
+from crossdock.flows.standing import read_standings
+from crossdock.flows.tally import Tally
+from crossdock.flows.transfer import Hooks, ShardTransfer
 from crossdock.ports import Runner
 
 __all__ = ["Drive"]
@@ -42,6 +48,7 @@ class Drive:
     runner: Runner
     observer: Observer
     concurrency: int
+    again_only: bool = False  # only what a retry named
     _began: float = field(default_factory=time.monotonic)
     _left: dict[int, Shard] = field(default_factory=dict)
 
@@ -67,10 +74,12 @@ class Drive:
     def _rounds(self, hooks: Hooks) -> None:
         """Run all shards, then those whose workers were lost, as often as the bound allows."""
         done = self._already_done(hooks)
-        shards: Iterator[Shard] = (each for each in self.directory.shards() if each.number not in done)
+        above = self.sink.transfer.split_above_bytes
+        ordered = longest_first(self.directory.shards, above)
+        shards: Iterator[Shard] = (each for each in ordered if each.number not in done)
         for attempt in range(ATTEMPTS):
             lost = self._round(shards, hooks)
-            if not lost:
+            if not lost or hooks.stop.is_set():
                 return
             names = ", ".join(str(shard.number) for shard, _ in lost[:3])
             again = "run again" if attempt + 1 < ATTEMPTS else "left pending: resume the run"
@@ -80,21 +89,20 @@ class Drive:
     def _already_done(self, hooks: Hooks) -> set[int]:
         """Shards with nothing left to do, from the ledger of earlier attempts."""
         tally = _tally(hooks)
-        sizes = {shard.number: shard.rows for shard in self.directory.shards()}
         done: set[int] = set()
-        for number, records in read_ledger(self.directory.files):
-            is_left = len(records) < sizes.get(number, 0) or any(
-                not record.is_final and record.wants_retry for record in records.values()
-            )
-            if is_left:
-                for record in records.values():
-                    if record.is_final or not record.wants_retry:
-                        tally.record(record)
-            else:
+        seen: set[int] = set()
+        sizes = {shard.number: shard.rows for shard in self.directory.shards()}
+        for number, standing in read_standings(self.directory.files):
+            seen.add(number)
+            if standing.is_done(sizes.get(number, 0)) or (self.again_only and not standing.again):
                 done.add(number)
-                tally.end(number, counts_of(records))
+                tally.end(number, standing.counts)
+                continue
+            for record in best(read_shard(self.directory.files, number)).values():
+                if not is_left(record, again_only=self.again_only):
+                    tally.record(record)
         tally.tell(at_once=True)
-        return done
+        return done | (sizes.keys() - seen) if self.again_only else done
 
     def _round(self, shards: Iterator[Shard], hooks: Hooks) -> list[tuple[Shard, BaseException]]:
         """One pass over shards; returns those that did not end, with why."""
@@ -105,6 +113,7 @@ class Drive:
             sink=self.sink,
             session=self.owner.session,
             concurrency=self.concurrency,
+            again_only=self.again_only,
             hooks=hooks,
         )
         loop = _Loop(self.runner, transfer, shards, hooks.stop, self.observer)
@@ -146,13 +155,23 @@ class Drive:
         document = self.directory.read()
         duration_s = document.get("duration_s", 0.0) + time.monotonic() - self._began
         self.directory.update(duration_s=duration_s)
+        if state is None:  # whoever pressed Ctrl-C wants to leave
+            self._compact()
         report = build_report(self.directory, state=state or "complete")
         ended = state or ("complete" if report.ok else "incomplete")
-        self.directory.update(state=ended)
-        report = build_report(self.directory, state=ended) if ended != report.state else report
-        self.directory.files.put_json(REPORT, report.to_dict())
+        self.directory.update(state=ended, counts=report.counts_by_name)
+        report = replace(report, state=ended)
+        write_report(self.directory, report)
+        crash_points.reached("report-written")
         _tally(hooks).tell(at_once=True)
         return report
+
+    def _compact(self) -> None:
+        """Fewer segments for whoever reads the run later; the ledger is whole without it, so its failure ends nothing."""
+        try:
+            compact_ended(self.directory, at_least=AUTOMATIC_FROM)
+        except CrossdockError as error:
+            self.observer(Note(text=f"the ledger stays in small segments: {error}"))
 
     def _note_end(self, error: BaseException) -> None:
         try:
@@ -186,15 +205,14 @@ class _Loop:
     ) -> None:
         self._runner = runner
         self._transfer = transfer
-        self._shards = shards
+        self._agenda = Agenda(shards, stop)
         self._stop = stop
-        self._submitted: dict[int, Shard] = {}
-        self._ended: queue.SimpleQueue[ShardEnd | tuple[Shard, BaseException] | None] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[News | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._observer = observer
         self._thread = threading.Thread(target=self._run, name="crossdock-driver", daemon=True)
 
-    def results(self) -> Iterator[ShardEnd | tuple[Shard, BaseException] | None]:
+    def results(self) -> Iterator[News | None]:
         """What each shard came to, as they end; ``None`` when a second passed without news.
 
         Raises:
@@ -218,29 +236,26 @@ class _Loop:
         while self._thread.is_alive():
             self._thread.join(_POLL_S)
 
-    def _numbered(self) -> Iterator[Shard]:
-        for index, shard in enumerate(self._shards):
-            if self._stop.is_set():
-                return
-            self._submitted[index] = shard
-            yield shard
-
     def _run(self) -> None:
         try:
             # What workers elsewhere report comes out of the runner's loop, so this thread listens.
             with listening(self._observer):
                 self._take_all()
+                while self._agenda.has_more:  # a runner that does not ask whether items may yet become due
+                    self._take_all()
         except BaseException as error:  # raised again by results(), on the driver's thread
             self._error = error
         finally:
             self._ended.put(None)  # whatever happened, the driver's thread must not wait for more
 
     def _take_all(self) -> None:
-        results = self._runner.run(self._transfer, self._numbered(), name="transfer")
+        self._agenda.new_pass()
+        results = self._runner.run(self._transfer, self._agenda, name="transfer")
         try:
             for index, result in results:
-                shard = self._submitted.pop(index)
-                self._ended.put((shard, result) if isinstance(result, BaseException) else result)
+                news = self._agenda.heard(index, result)
+                if news is not None:
+                    self._ended.put(news)
                 if self._stop.is_set():
                     break
         finally:

@@ -10,7 +10,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.connectors.registry import key_last, open_store, split_transfer_options, split_url
@@ -20,6 +20,9 @@ from crossdock.flows.filters import WILDCARDS, split_wildcards
 from crossdock.model import ObjectInfo
 from crossdock.options import parse_options, public_options
 from crossdock.ports import ObjectStore
+
+if TYPE_CHECKING:
+    from crossdock.flows.given import Names, ObjectTable
 
 __all__ = [
     "Ends",
@@ -38,6 +41,8 @@ __all__ = [
 class Ends:
     """Source and sink as tasks. ``one`` is set when the source is exactly one object, which goes to ``exact``.
 
+    ``given`` is what is taken instead of the source's listing.
+
     ``source_kept`` and ``sink_kept`` are the options of their stores, without secrets: what a run keeps of them.
     """
 
@@ -46,6 +51,7 @@ class Ends:
     include: tuple[str, ...] = ()
     one: ObjectInfo | None = None
     exact: str | None = None
+    given: Names | ObjectTable | None = None
     source_kept: Mapping[str, Any] = field(default_factory=dict)
     sink_kept: Mapping[str, Any] = field(default_factory=dict)
 
@@ -207,6 +213,7 @@ def describe(ends: Ends) -> dict[str, Any]:
             "options": dict(ends.sink_kept),
             "transfer": public_options(sink.transfer),
         },
+        **({} if ends.given is None else {"given": ends.given.asked()}),
     }
 
 

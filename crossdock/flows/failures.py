@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from crossdock import errors
 from crossdock.errors import CrossdockError, Retry
+from crossdock.flows.deciding import IS_ARCHIVED, TWO_MEET
+from crossdock.flows.missing import NO_SUCH_OBJECT, REPLACED
 from crossdock.flows.records import Failure
 
-__all__ = ["DESTINATION_CHANGED", "REFUSED", "SOURCE_CHANGED", "VANISHED", "failure_of", "hint_for"]
+__all__ = [
+    "ARCHIVED",
+    "COLLISION",
+    "DESTINATION_CHANGED",
+    "MISSING",
+    "REASONS",
+    "REFUSED",
+    "SOURCE_CHANGED",
+    "VANISHED",
+    "failure_of",
+    "hint_for",
+    "refusal_reason",
+]
 
 VANISHED = "vanished"
 SOURCE_CHANGED = "source changed"
 DESTINATION_CHANGED = "destination changed"
 REFUSED = "refused"
+MISSING = "missing"
+ARCHIVED = "archived"
+COLLISION = "collision"
 WEAKER = "weaker"
 UNPROVEN = "unproven"
 
@@ -37,6 +54,9 @@ _HINTS = {
     VANISHED: "these were deleted at the source after they were listed; a new run will not list them",
     SOURCE_CHANGED: "these were replaced at the source after they were listed; run the same command again",
     DESTINATION_CHANGED: "somebody else wrote these destination keys meanwhile; look, then run the same command again",
+    ARCHIVED: "restore these, then run the same command with --archived try; or exclude them",
+    COLLISION: "two keys or more come out as one of the rename; change the rule, or exclude all but one",
+    MISSING: "the list names these, and the source has no such objects; correct the list, or leave them out",
     REFUSED: "the destination cannot hold these keys or sizes; exclude them, or choose another destination",
     WEAKER: "these would get a weaker form of the promise; leave out strict, or exclude them",
     UNPROVEN: "less was proven of these than was required; go for more (--verify v3), or require less, in a new run",
@@ -51,6 +71,9 @@ _HINTS = {
     "storage": "see the message; then resume",
     "unexpected": "this should not happen: please report it",
 }
+
+REASONS = tuple(_HINTS)
+"""Every class of failures."""
 
 # Worth another attempt when a person resumes the run, though no automatic retry would help.
 _MENDABLE = ("credentials", "denied", "not found", "integrity", "storage", "unexpected")
@@ -79,6 +102,14 @@ def failure_of(error: BaseException, *, reason: str | None = None) -> Failure:
 
 def _reason(error: BaseException) -> str:
     return next((name for kind, name in _REASONS if isinstance(error, kind)), "unexpected")
+
+
+def refusal_reason(text: str) -> str:
+    """The class of a failure known before any byte moves, from what the plan says of it."""
+    for words, reason in ((IS_ARCHIVED, ARCHIVED), (TWO_MEET, COLLISION)):
+        if text.startswith(words):
+            return reason
+    return {NO_SUCH_OBJECT: MISSING, REPLACED: SOURCE_CHANGED}.get(text, REFUSED)
 
 
 def hint_for(reason: str) -> str:

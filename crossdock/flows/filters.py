@@ -1,4 +1,4 @@
-r"""Which keys a run takes: include and exclude globs, the same answer in whatever order they are given.
+r"""Which objects a run takes: include and exclude globs, sizes and ages, the same answer in whatever order they are given.
 
 Pure. A pattern matches the whole key below the source's prefix: ``*`` and ``?`` stay within a segment, ``**`` does not,
 ``[...]`` is one character, ``{a,b}`` one of several texts, ``\\`` takes the next character as it is. A pattern that
@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from crossdock.errors import ConfigError
+from crossdock.flows.bounds import NO_BOUNDS, Age, Bounds, Size, bounds_of
+from crossdock.model import ObjectInfo
 
 __all__ = ["NO_FILTERS", "Decision", "Filters", "compile_filters", "split_wildcards"]
 
@@ -34,13 +37,32 @@ class _Pattern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Compiled filters; a key is taken if no exclude matches it and, where there are includes, one of them does."""
+    """Compiled filters: an object is taken if it passes every kind of them.
+
+    No exclude matches its key, it is within all bounds of size and age, and, where there are includes, one matches.
+    """
 
     include: tuple[_Pattern, ...] = ()
     exclude: tuple[_Pattern, ...] = ()
+    bounds: Bounds = NO_BOUNDS
 
-    def decide(self, name: str) -> Decision:
-        """Judge one key, given as it stands below the source's prefix."""
+    def decide(self, name: str, info: ObjectInfo | None = None) -> Decision:
+        """Judge one object.
+
+        Args:
+            name: Its key as it stands below the source's prefix.
+            info: What is known of it. What is not known is within no bound: such an object is left out.
+        """
+        by_name = self.decide_by_name(name)
+        if not by_name.taken or not self.bounds:
+            return by_name
+        broken = self.bounds.broken_by(info)
+        if broken is not None:
+            return Decision(taken=False, rule=broken)
+        return by_name if self.include or self.exclude else _WITHIN
+
+    def decide_by_name(self, name: str) -> Decision:
+        """Judge a key alone, whatever the bounds of size and age."""
         if not self.include and not self.exclude:
             return _TAKEN
         for pattern in self.exclude:
@@ -55,16 +77,40 @@ class Filters:
 
 
 _TAKEN = Decision(taken=True, rule="no filters")
+_WITHIN = Decision(taken=True, rule="within the bounds of size and age")
 NO_FILTERS = Filters()
 
 
-def compile_filters(include: Iterable[str] = (), exclude: Iterable[str] = ()) -> Filters:
-    """Filters from globs; a single text counts as one glob.
+def compile_filters(
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    *,
+    min_size: Size = None,
+    max_size: Size = None,
+    min_age: Age = None,
+    max_age: Age = None,
+    now: datetime | None = None,
+) -> Filters:
+    """Filters from what a user wrote; a single text counts as one glob.
+
+    Args:
+        include: Globs.
+        exclude: Globs; they win.
+        min_size: Not smaller than this.
+        max_size: Not larger than this.
+        min_age: Changed so long ago or longer; not after this time.
+        max_age: Changed so long ago at most; not before this time.
+        now: What ages are counted back from; the present by default.
 
     Raises:
-        ConfigError: A glob is empty or its brackets do not close.
+        ConfigError: A glob is empty or its brackets do not close; a size or an age cannot be read, or nothing can be
+            within both bounds.
     """
-    return Filters(include=_compiled(include), exclude=_compiled(exclude))
+    return Filters(
+        include=_compiled(include),
+        exclude=_compiled(exclude),
+        bounds=bounds_of(min_size=min_size, max_size=max_size, min_age=min_age, max_age=max_age, now=now),
+    )
 
 
 def split_wildcards(path: str) -> tuple[str, str | None]:

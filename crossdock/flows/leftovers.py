@@ -26,6 +26,7 @@ __all__ = [
     "intents_of",
     "not_old",
     "not_ours",
+    "same_upload",
 ]
 
 CLOCK_SKEW = timedelta(minutes=5)  # between our clocks and the store's, which dates the upload
@@ -153,6 +154,13 @@ def not_ours(upload: Upload, announced: datetime, until: datetime | None = None)
     if until is not None and upload.begun > until + CLOCK_SKEW:
         return "it was begun after this run's last sign of life"
     return None
+
+
+def same_upload(begun: Upload, listed: Upload) -> bool:
+    """Whether a listing shows the upload that was begun; one that is assembled and not published has no id any more."""
+    if listed.key != begun.key:
+        return False
+    return listed.id == begun.id or (not listed.id and dict(listed.state) == dict(begun.state))
 
 
 def not_old(upload: Upload, before: datetime) -> str | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import pyarrow as pa
@@ -17,18 +17,15 @@ import pyarrow.parquet as pq
 
 from crossdock.errors import CrossdockError, LedgerError, NotFoundError
 from crossdock.flows.columns import (
-    DIGEST_FIELDS,
-    TIME,
-    digests_of,
-    metadata_from,
-    metadata_text,
+    OBJECT_FIELDS,
+    object_columns,
+    object_from,
     rows_of,
     to_parquet,
     version_from,
 )
 from crossdock.flows.planning import Action, Row
 from crossdock.flows.run_files import RunFiles
-from crossdock.model import ObjectInfo
 
 __all__ = ["GROUP_ROWS", "PART_ROWS", "Manifest", "ManifestSummary", "write_manifest"]
 
@@ -39,15 +36,10 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("row", pa.int64(), nullable=False),
     pa.field("key", pa.string(), nullable=False),
     pa.field("name", pa.string(), nullable=False),
-    pa.field("size", pa.int64()),
-    pa.field("modified", TIME),
-    pa.field("etag", pa.string()),
-    pa.field("generation", pa.string()),
-    *DIGEST_FIELDS,
-    pa.field("storage_class", pa.string()),
-    pa.field("metadata", pa.string()),
+    *OBJECT_FIELDS,
     pa.field("destination", pa.string(), nullable=False),
     pa.field("action", pa.string(), nullable=False),
+    pa.field("compare", pa.string()),  # null in the manifests of earlier versions: auto
     pa.field("reason", pa.string(), nullable=False),
     pa.field("destination_exists", pa.bool_(), nullable=False),
     pa.field("destination_etag", pa.string()),
@@ -58,7 +50,10 @@ SCHEMA = pa.schema(_FIELDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestSummary:
-    """What a manifest holds, in numbers: ``planned = copy + compare + skip + refused``."""
+    """What a manifest holds, in numbers: ``planned = copy + compare + skip + refuse``.
+
+    ``load`` is what carrying it out will ask for (``weighing.Load``), if that was added up.
+    """
 
     parts: int = 0
     planned: int = 0
@@ -69,13 +64,14 @@ class ManifestSummary:
     planned_bytes: int = 0
     copy_bytes: int = 0  # of what is to copy or to compare
     unknown_sizes: int = 0
+    load: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def to_do(self) -> int:
         """Rows a worker will look at."""
         return self.copy + self.compare
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, Any]:
         """The numbers by name."""
         return asdict(self)
 
@@ -85,7 +81,7 @@ def write_manifest(files: RunFiles, rows: Iterable[Row], *, part_rows: int = PAR
 
     Memory: one part. A failure leaves the parts written so far, and no run that would read them.
     """
-    counts = dict.fromkeys(ManifestSummary.__dataclass_fields__, 0)
+    counts = dict.fromkeys((each.name for each in fields(ManifestSummary) if each.name != "load"), 0)
     buffer: list[dict[str, Any]] = []
 
     def flush() -> None:
@@ -100,7 +96,7 @@ def write_manifest(files: RunFiles, rows: Iterable[Row], *, part_rows: int = PAR
             flush()
     if buffer:
         flush()
-    return ManifestSummary(**counts)
+    return ManifestSummary(**counts)  # type: ignore[arg-type]
 
 
 def _count(counts: dict[str, int], row: Row) -> None:
@@ -124,15 +120,10 @@ def _record(row: Row, number: int) -> dict[str, Any]:
         "row": number,
         "key": source.key,
         "name": row.name,
-        "size": source.size,
-        "modified": source.modified,
-        "etag": source.version.etag,
-        "generation": source.version.generation,
-        **source.digests.as_dict(),
-        "storage_class": source.storage_class,
-        "metadata": metadata_text(source.metadata),
+        **object_columns(source),
         "destination": row.destination,
         "action": row.action.value,
+        "compare": row.compare,
         "reason": row.reason,
         "destination_exists": observed is not None,
         "destination_etag": observed.etag if observed is not None else None,
@@ -144,19 +135,12 @@ def _row(record: dict[str, Any]) -> Row:
     observed = version_from(record["destination_etag"], record["destination_generation"])
     return Row(
         number=record["row"],
-        source=ObjectInfo(
-            key=record["key"],
-            size=record["size"],
-            version=version_from(record["etag"], record["generation"]),
-            digests=digests_of(record),
-            metadata=metadata_from(record["metadata"]),
-            modified=record["modified"],
-            storage_class=record["storage_class"],
-        ),
+        source=object_from(record),
         name=record["name"],
         destination=record["destination"],
         action=Action(record["action"]),
         reason=record["reason"],
+        compare=record.get("compare") or "auto",
         observed=observed if record["destination_exists"] else None,
     )
 
@@ -220,9 +204,23 @@ class Manifest:
         """The rows the destination cannot hold."""
         return (row for row in self.all_rows() if row.action is Action.REFUSE)
 
+    def tables(self, part: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of one part as tables of a group each, in order.
+
+        Raises:
+            LedgerError: The part is missing or damaged.
+        """
+        return self._tables(part, 0, None, columns)
+
     def _records(
         self, part: int, start: int, stop: int | None, columns: list[str] | None
     ) -> Iterator[dict[str, Any]]:
+        for table in self._tables(part, start, stop, columns):
+            yield from rows_of(table)
+
+    def _tables(
+        self, part: int, start: int, stop: int | None, columns: list[str] | None
+    ) -> Iterator[pa.Table]:
         try:
             file = pq.ParquetFile(pa.BufferReader(_parts.get(self.files, self.run_id, part)))
             end = file.metadata.num_rows if stop is None else min(stop, file.metadata.num_rows)
@@ -232,7 +230,7 @@ class Manifest:
                 first, last = max(start, offset), min(end, offset + length)
                 if first < last:
                     table = file.read_row_group(group, columns=columns, use_threads=False)
-                    yield from rows_of(table.slice(first - offset, last - first))
+                    yield table.slice(first - offset, last - first)
                 offset += length
         except NotFoundError as error:
             raise LedgerError(

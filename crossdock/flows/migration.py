@@ -10,18 +10,16 @@ from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError
 from crossdock.events import Observer, ignore
+from crossdock.flows.bounds import Age, Size
 from crossdock.flows.driving import Drive
 from crossdock.flows.endpoints import open_ends, rebuilt
+from crossdock.flows.given import with_list
+from crossdock.flows.mapping import Given
 from crossdock.flows.ownership import Owner
-from crossdock.flows.preparing import (
-    asked_of,
-    checked,
-    create,
-    demand_strength,
-    is_there,
-    question_of,
-)
-from crossdock.flows.preview import Plan
+from crossdock.flows.planned import demand_both, keep_transfer, open_plan
+from crossdock.flows.preparing import checked, create, demand_strength, is_there
+from crossdock.flows.preview import Plan, plan
+from crossdock.flows.question import asked_of, question_of
 from crossdock.flows.report import Report, build_report
 from crossdock.flows.run_directory import RunDirectory, default_runs_url, new_run_id, open_run, run_files
 from crossdock.flows.telling import Telling
@@ -31,50 +29,27 @@ from crossdock.ports import Runner
 __all__ = ["DEFAULT_CONCURRENCY", "migrate", "plan", "resume"]
 
 DEFAULT_CONCURRENCY = 256  # threads that may wait: each endpoint's limit decides how many requests go out
-_LOCAL_SHARDS = 4
-
-
-def plan(
-    source: str | ObjectSource,
-    sink: str | ObjectSink,
-    *,
-    include: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    overwrite: str = "if-different",
-    strict: bool | None = None,
-    source_options: Mapping[str, Any] | None = None,
-    sink_options: Mapping[str, Any] | None = None,
-    glob: bool = True,
-    observer: Observer = ignore,
-) -> Plan:
-    """List both ends and decide for every object, without writing anything at either. Arguments as ``migrate``.
-
-    Memory: a page of each listing and one part of the plan. Requests: one LIST for 1,000 objects of each end.
-
-    Raises:
-        NotFoundError: A bucket is missing, or nothing matches.
-        CrossdockError: A listing failed: there are no partial plans.
-
-    Example:
-        >>> import crossdock as xd
-        >>> _ = xd.sink("memory://plan-from/")(b"1", key="a")
-        >>> [row.action.value for row in xd.plan("memory://plan-from/", "memory://plan-to/")]
-        ['copy']
-    """
-    ends = open_ends(
-        source, sink, source_options=source_options, sink_options=sink_options, glob=glob, strict=strict
-    )
-    question = question_of(ends, include, exclude, overwrite)
-    return Plan(checked(ends, observer), question, observer)
+LOCAL_SHARDS = 4
 
 
 def migrate(
-    source: str | ObjectSource,
-    sink: str | ObjectSink,
+    source: str | ObjectSource | None = None,
+    sink: str | ObjectSink | None = None,
     *,
+    plan: str | None = None,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
+    names: Iterable[str] | None = None,
+    manifest: str | None = None,
+    manifest_options: Mapping[str, Any] | None = None,
     overwrite: str = "if-different",
+    compare: str = "auto",
+    min_size: Size = None,
+    max_size: Size = None,
+    min_age: Age = None,
+    max_age: Age = None,
+    rename: Given | None = None,
+    archived: str = "refuse",
     verify: str | None = None,
     require: str | None = None,
     strict: bool | None = None,
@@ -101,9 +76,32 @@ def migrate(
         source: URL or source task. A URL that names one object copies that; otherwise it is a prefix whose contents
             are copied, the key below it kept. Wildcards in the key become a prefix and an include.
         sink: URL or sink task: a prefix, or for one object the new key.
+        plan: URL of a plan that ``xd.plan(..., out=URL)`` wrote: exactly that is carried out, and nothing is listed. Its
+            directory becomes the run's. Source and destination need not be given; what is given of the question
+            must be what the plan was asked. Secrets are given again, by the options.
         include: Globs; if given, only keys that match one. They match the whole key below the source's prefix.
         exclude: Globs; keys that match one are left out, whatever ``include`` says.
-        overwrite: ``if-different`` (digests, else size and time), ``always``, ``never``.
+        names: Only these keys below the source's prefix, in any order, instead of all that a listing finds; consumed
+            before anything else. One that is not there is a failure of its own class, ``missing``.
+        manifest: Only the objects of this list, and nothing of the source is listed: the URL of a ``.csv``, ``.parquet`` or
+            ``.orc`` file with full keys, of an S3 inventory's ``manifest.json``, of a run's directory, or ``run:ID``. Sizes and
+            digests are the list's, and its versions pin the reads.
+        manifest_options: Options for the store of ``manifest``.
+        overwrite: ``if-different``, ``always``, ``never``.
+        compare: What counts as different. ``auto``: digests where the listings have one in common, else size and time, and
+            where times are too close the worker finds out. ``checksum``: digests alone; where the listings have none in
+            common the worker asks both ends, and reads if it must. ``size-mtime``: size and time, whatever the digests
+            say. ``size``: sizes alone. The manifest says for each object what decided.
+        min_size: Only objects of this size or more: bytes, or text such as ``10MiB``.
+        max_size: Only objects of this size or less.
+        min_age: Only objects last changed so long ago or longer (``30m``, ``12h``, ``7d``, ``2w``, a ``timedelta``), or not
+            after this time (``2026-01-31``, a ``datetime``; UTC unless it says otherwise).
+        max_age: Only objects last changed so long ago or less, or not before this time.
+        rename: What becomes of each key below the source's prefix: ``s/PATTERN/REPLACEMENT/`` with Python's regular
+            expressions (``g``: every match; ``i``: ignore case), a function, or several of these in order. Keys that come
+            out equal are refused, all of them, and the others go on.
+        archived: ``refuse`` objects that cannot be read before they are restored (S3's GLACIER and DEEP_ARCHIVE, Azure's
+            Archive), or ``try`` them, because they have been: a listing does not say.
         verify: ``v0`` to ``v3``, the level of verification to go for; by default the highest that costs no extra request,
             or two at most for an object that moves in parts.
         require: ``v0`` to ``v3``: a copy that proves less is a failure, and nothing is written if it can be known by then.
@@ -152,21 +150,54 @@ def migrate(
     )
     with Telling(RunHooks() if dry_run else hooks, "migrate", observer) as telling:
         concurrency = _concurrency(concurrency)
-        ends = open_ends(
-            source,
-            sink,
-            source_options=source_options,
-            sink_options=sink_options,
-            glob=glob,
-            verify=verify,
-            require=require,
-            strict=strict,
+        demand_both(source, sink, plan, run_dir)
+        ends = None
+        if source is not None and sink is not None:
+            ends = open_ends(
+                source,
+                sink,
+                source_options=source_options,
+                sink_options=sink_options,
+                glob=glob,
+                verify=verify,
+                require=require,
+                strict=strict,
+            )
+            telling.about(source=ends.source.url, sink=ends.sink.url)
+        ends = with_list(ends, names, manifest, manifest_options)
+        question = question_of(
+            ends,
+            include,
+            exclude,
+            overwrite,
+            compare=compare,
+            min_size=min_size,
+            max_size=max_size,
+            min_age=min_age,
+            max_age=max_age,
+            rename=rename,
+            archived=archived,
         )
-        telling.about(source=ends.source.url, sink=ends.sink.url)
-        question = question_of(ends, include, exclude, overwrite)
-        ends = checked(ends, observer)
+        if ends is not None:
+            ends = checked(ends, observer)
+        if plan is not None or ends is None:
+            opened = open_plan(
+                plan or "",
+                run_options,
+                question,
+                ends,
+                source_options=source_options,
+                sink_options=sink_options,
+                verify=verify,
+                require=require,
+                strict=strict,
+            )
+            if dry_run:
+                return Plan.read(*opened).report()
+            telling.about(run_id=opened.run_id, source=opened.source.url, sink=opened.sink.url)
+            return _go_on(*opened, concurrency, runner, observer, telling)
         if dry_run:
-            planned = Plan(ends, question, observer)
+            planned = Plan.made(ends, question, observer)
             try:
                 return planned.report()
             finally:
@@ -253,10 +284,13 @@ def _go_on(
 ) -> Report:
     with Owner(directory.files) as owner:
         if directory.read()["state"] == "complete":
-            return telling.ended(build_report(directory))
+            report = build_report(directory)
+            if report.ok:  # else somebody removed records since, and what they said is found out again
+                return telling.ended(report)
         source.store.check()
         sink.store.check()
         demand_strength(source, sink)
+        keep_transfer(directory, sink)
         return _drive(directory, source, sink, owner, concurrency, runner, observer, telling)
 
 
@@ -275,7 +309,7 @@ def _drive(
         source=source,
         sink=sink,
         owner=owner,
-        runner=runner or LocalRunner(threads=_LOCAL_SHARDS, window=_LOCAL_SHARDS),
+        runner=runner or LocalRunner(threads=LOCAL_SHARDS, window=LOCAL_SHARDS),
         observer=observer,
         concurrency=concurrency,
     )

@@ -6,29 +6,44 @@ Every object that passes the filters becomes exactly one row: to copy, to compar
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from crossdock.errors import ConfigError
+from crossdock.flows.deciding import (
+    COMPARES,
+    IS_ARCHIVED,
+    OVERWRITES,
+    TWO_MEET,
+    Action,
+    compare,
+    demand_known,
+    same_bytes,
+)
 from crossdock.flows.filters import NO_FILTERS, Filters
-from crossdock.model import Digests, ObjectInfo, Version
+from crossdock.flows.mapping import Rename
+from crossdock.flows.missing import Missing
+from crossdock.flows.spilling import Candidate, by_destination
+from crossdock.model import ObjectInfo, Version
 
-__all__ = ["OVERWRITES", "Action", "Row", "Rules", "compare", "plan_objects", "same_bytes"]
+__all__ = [
+    "ARCHIVED",
+    "COMPARES",
+    "OVERWRITES",
+    "Action",
+    "Row",
+    "Rules",
+    "compare",
+    "plan_objects",
+    "same_bytes",
+]
 
-OVERWRITES = ("if-different", "always", "never")
+ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE", "Archive"})
+"""Storage classes whose objects cannot be read before they are restored: S3's, and Azure's tier.
 
-
-class Action(enum.Enum):
-    """What happens to one object."""
-
-    COPY = "copy"
-    COMPARE = (
-        "compare"  # the listings cannot tell: a worker compares digests first, and copies if they differ
-    )
-    SKIP = "skip"
-    REFUSE = "refuse"  # the destination cannot hold it: a failure known before any byte moves
+GCS's ARCHIVE (in capitals) and S3's GLACIER_IR are read at once. A listing does not say that a restored copy exists:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +51,8 @@ class Row:
     """One line of a manifest.
 
     ``name`` is the key below the source's prefix, ``observed`` the destination's version as listed (``None`` if nothing
-    was there), ``number`` the position in the manifest, from 0, once it is written.
+    was there), ``number`` the position in the manifest, from 0, once it is written. ``compare`` is by what a worker is
+    to decide where the listings could not.
     """
 
     source: ObjectInfo
@@ -45,6 +61,7 @@ class Row:
     action: Action
     reason: str
     observed: Version | None = None
+    compare: str = "auto"
     number: int = -1
 
 
@@ -55,135 +72,137 @@ class Rules:
     Args:
         source_prefix: Full-key prefix of the source; what is below it keeps its name.
         destination_prefix: Goes before that name.
-        filters: Which names are taken.
+        filters: Which objects are taken.
         overwrite: ``if-different``, ``always`` or ``never``.
+        compare: How to find out what is different: one of ``COMPARES``.
         refusal: ``ObjectStore.refusal`` of the destination.
         exact: For a source of exactly one object: its destination key, instead of prefix and name.
+        rename: What becomes of each name before the prefix goes before it.
+        try_archived: Plan archived objects like others, because they may have been restored.
     """
 
     source_prefix: str = ""
     destination_prefix: str = ""
     filters: Filters = NO_FILTERS
     overwrite: str = "if-different"
+    compare: str = "auto"
     refusal: Callable[[str, int | None], str | None] = lambda _key, _size: None
     exact: str | None = None
+    rename: Rename | None = None
+    try_archived: bool = False
 
     def __post_init__(self) -> None:
-        if self.overwrite not in OVERWRITES:
+        demand_known(self.overwrite, self.compare)
+        if self.rename is not None and self.exact is not None:
             raise ConfigError(
-                f"overwrite is {', '.join(OVERWRITES[:-1])} or {OVERWRITES[-1]}, not {self.overwrite!r}",
+                "a rename is for what is below a prefix, and the source is one object",
                 operation="plan",
+                hint="write the new key as destination",
             )
 
 
 def plan_objects(
     pages: Iterable[Sequence[ObjectInfo]], find: Callable[[str], ObjectInfo | None], rules: Rules
 ) -> Iterator[Row]:
-    """Decide for each object, in key order, lazily; memory is a page of each listing.
+    """Decide for each object, lazily, in the order of destination keys.
 
-    Destination keys grow as source keys do, because both are a plain prefix before the same name: so this is a sorted
-    merge, and no two objects meet at one destination.
+    Without a rename destination keys grow as source keys do, because both are a plain prefix before the same name: so
+    this is a sorted merge in the order of the listing, no two objects meet at one destination, and memory is a page of
+    each listing. With one, objects are sorted first (``by_destination``), in bounded memory and temporary files; those
+    that the rename cannot name come before the others. Two or more that meet at one destination are refused, all.
 
     Args:
         pages: The source's listing, in key order, below ``rules.source_prefix``.
         find: What is at a destination key; asked in growing order (``listing.Ahead.find``).
         rules: Mapping, filters, comparison.
     """
+    taken = _taken(pages, rules)
+    if rules.rename is None:
+        for candidate in taken:
+            yield _row(candidate, find, rules)
+    else:
+        yield from _renamed(taken, rules.rename, find, rules)
+
+
+def _taken(pages: Iterable[Sequence[ObjectInfo]], rules: Rules) -> Iterator[Candidate]:
+    cut = len(rules.source_prefix)
     for page in pages:
         for info in page:
-            name = info.key[len(rules.source_prefix) :]
-            if rules.filters.decide(name).taken:
-                yield _row(info, name, find, rules)
+            name = info.key[cut:]
+            # A name that was given and is not there has neither size nor age, and is no less missing for that.
+            known = None if isinstance(info, Missing) else info
+            verdict = (
+                rules.filters.decide_by_name(name) if known is None else rules.filters.decide(name, known)
+            )
+            if verdict.taken:
+                yield Candidate(
+                    info, name, rules.destination_prefix + name if rules.exact is None else rules.exact
+                )
 
 
-def _row(info: ObjectInfo, name: str, find: Callable[[str], ObjectInfo | None], rules: Rules) -> Row:
-    destination = rules.destination_prefix + name if rules.exact is None else rules.exact
+def _renamed(
+    taken: Iterable[Candidate], rename: Rename, find: Callable[[str], ObjectInfo | None], rules: Rules
+) -> Iterator[Row]:
+    def named() -> Iterator[Candidate]:
+        for info, name, plain in taken:
+            if not name:  # the marker of the source prefix itself: it has no name to change
+                yield Candidate(info, name, plain)
+                continue
+            new, why_not = rename.apply(name)
+            yield Candidate(info, name, "" if why_not else rules.destination_prefix + new)
+
+    before: Candidate | None = None
+    ahead = by_destination(named())
+    candidate = next(ahead, None)
+    while candidate is not None:
+        after = next(ahead, None)
+        other = next(
+            (each for each in (before, after) if each and each.destination == candidate.destination), None
+        )
+        if candidate.name and not candidate.destination:
+            yield _refused(candidate, rename.apply(candidate.name)[1] or "the rename fails for this key")
+        elif other is not None and candidate.destination:
+            yield _refused(candidate, f"{TWO_MEET}: {other.info.key!r}")
+        else:
+            yield _row(candidate, find, rules)
+        before, candidate = candidate, after
+
+
+def _refused(candidate: Candidate, reason: str) -> Row:
+    return Row(
+        source=candidate.info,
+        name=candidate.name,
+        destination=candidate.destination,
+        action=Action.REFUSE,
+        reason=reason,
+    )
+
+
+def _row(candidate: Candidate, find: Callable[[str], ObjectInfo | None], rules: Rules) -> Row:
+    info, name, destination = candidate
+    if isinstance(info, Missing):
+        return _refused(candidate, info.why)
     if not destination and not info.size:
         # The marker of the source prefix itself: at the root of a bucket it has no name, and it holds nothing.
         reason = "the empty marker of the source prefix itself"
         return Row(source=info, name=name, destination="", action=Action.SKIP, reason=reason)
     refusal = rules.refusal(destination, info.size)
     if refusal is not None:
-        return Row(source=info, name=name, destination=destination, action=Action.REFUSE, reason=refusal)
+        return _refused(candidate, refusal)
     existing = find(destination)
-    action, reason = compare(info, existing, rules.overwrite)
-    observed = None if existing is None else existing.version
+    action, reason = compare(info, existing, rules.overwrite, mode=rules.compare)
+    if action is Action.COPY and info.storage_class in ARCHIVED and not rules.try_archived:
+        # One that is only to be compared stays: its digests can be asked for, and most often that decides.
+        return _refused(
+            candidate,
+            f"{IS_ARCHIVED} ({info.storage_class}) and cannot be read before it is restored",
+        )
     return Row(
-        source=info, name=name, destination=destination, action=action, reason=reason, observed=observed
+        source=info,
+        name=name,
+        destination=destination,
+        action=action,
+        reason=reason,
+        observed=None if existing is None else existing.version,
+        compare=rules.compare,
     )
-
-
-def compare(
-    source: ObjectInfo, existing: ObjectInfo | None, overwrite: str, *, asked: bool = False
-) -> tuple[Action, str]:
-    """Whether one object needs copying, and the evidence in words.
-
-    Digests decide where both sides publish one in common. Otherwise equal sizes and a destination that is not older
-    count as the same; where the clocks' resolution leaves that open, the bytes are to be compared. The same where all
-    that differs is an MD5 that a listing took from an ETag, because encryption makes ETags that only look like one.
-
-    Args:
-        source: The source object.
-        existing: What is at the destination.
-        overwrite: ``if-different``, ``always`` or ``never``.
-        asked: Both were asked for (``stat``), so that an MD5 is one.
-    """
-    if existing is None:
-        return Action.COPY, "absent"
-    if overwrite == "never":
-        return Action.SKIP, "exists"
-    if overwrite == "always":
-        return Action.COPY, "overwrite"
-    if source.size is not None and existing.size is not None and source.size != existing.size:
-        return Action.COPY, "size differs"
-    verdict, digest = same_bytes(source.digests, existing.digests)
-    if verdict is True:
-        return Action.SKIP, f"same {digest}"
-    if verdict is False:
-        if not asked and digest == "md5" and _rests_on_an_etag(source, existing):
-            return Action.COMPARE, "md5 differs, if the ETag is one"
-        return Action.COPY, f"{digest} differs"
-    if source.size is None or existing.size is None:
-        return Action.COPY, "size unknown"
-    return _by_time(source.modified, existing.modified)
-
-
-def same_bytes(one: Digests, other: Digests) -> tuple[bool | None, str]:
-    """Whether two sets of digests prove equal or different bytes, and by which; ``None`` if they prove neither.
-
-    Unequal multipart ETags prove nothing: they depend on the sizes of the parts.
-    """
-    mine, theirs = one.as_dict(), other.as_dict()
-    common = one.common(other)
-    for name in common:
-        if name != "multipart_etag" and mine[name] != theirs[name]:
-            return False, name
-    for name in common:
-        if mine[name] == theirs[name]:
-            return True, name
-    return None, ""
-
-
-def _rests_on_an_etag(source: ObjectInfo, existing: ObjectInfo) -> bool:
-    """Whether nothing but MD5s differ, and one of them is no more than the ETag."""
-    if source.digests.common(existing.digests) != ("md5",):
-        return False
-    md5s = ((info.digests.md5 or b"").hex() == info.version.etag for info in (source, existing))
-    return any(md5s)
-
-
-def _by_time(source: datetime | None, existing: datetime | None) -> tuple[Action, str]:
-    if source is None or existing is None:
-        return Action.COMPARE, "same size, no times to compare"
-    if existing >= source + _resolution(source):
-        return Action.SKIP, "same size, destination not older"
-    if existing + _resolution(existing) <= source:
-        return Action.COPY, "source newer"
-    return Action.COMPARE, "same size, times too close to tell"
-
-
-def _resolution(time: datetime) -> timedelta:
-    """How far the true time may lie after the one listed: S3 cuts to seconds, GCS to milliseconds."""
-    if time.microsecond == 0:
-        return timedelta(seconds=1)
-    return timedelta(milliseconds=1) if time.microsecond % 1000 == 0 else timedelta(0)

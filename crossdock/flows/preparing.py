@@ -7,22 +7,25 @@ before the first page, and half a plan is no plan.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
+from crossdock import crash_points
 from crossdock.connectors.evidence import demand_strict, weaknesses
 from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.errors import ConfigError, LedgerError, NotFoundError
+from crossdock.errors import LedgerError, NotFoundError
 from crossdock.events import Listed, Observer
-from crossdock.flows.endpoints import Ends, describe, settled
-from crossdock.flows.filters import compile_filters
-from crossdock.flows.listing import Ahead, in_order
+from crossdock.flows.endpoints import Ends, settled
+from crossdock.flows.listing import Ahead, Listing, in_order
 from crossdock.flows.manifest import Manifest, ManifestSummary, write_manifest
-from crossdock.flows.ownership import Owner
-from crossdock.flows.planning import OVERWRITES, Rules, plan_objects
+from crossdock.flows.ownership import Owner, last_heartbeat
+from crossdock.flows.planning import plan_objects
+from crossdock.flows.question import Question, asked_of, question_of, rules_of
 from crossdock.flows.run_directory import RunDirectory
 from crossdock.flows.run_files import RunFiles
 from crossdock.flows.shards import choose_shard_size, cut_shards
+from crossdock.flows.weighing import Weighing, means_of
 from crossdock.model import ObjectInfo
 
 __all__ = [
@@ -37,36 +40,6 @@ __all__ = [
 ]
 
 _ASSUMED_WORKERS = 16  # a cluster's size is not known before it starts, and may change
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a plan is asked, besides the two ends."""
-
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    overwrite: str
-
-
-def question_of(ends: Ends, include: Iterable[str], exclude: Iterable[str], overwrite: str) -> Question:
-    """Everything that can be wrong with what was asked is wrong before a request is made."""
-    if overwrite not in OVERWRITES:
-        raise ConfigError(f"overwrite is one of {', '.join(OVERWRITES)}, not {overwrite!r}", operation="plan")
-    globs = _texts(include)
-    if ends.include and globs:
-        raise ConfigError(
-            "wildcards in the source's URL and include say the same thing",
-            operation="plan",
-            where=ends.source.url,
-            hint="write the prefix as source, and the pattern as include",
-        )
-    question = Question(include=ends.include + globs, exclude=_texts(exclude), overwrite=overwrite)
-    compile_filters(question.include, question.exclude)
-    return question
-
-
-def _texts(globs: Iterable[str]) -> tuple[str, ...]:
-    return (globs,) if isinstance(globs, str) else tuple(globs)
 
 
 def checked(ends: Ends, observer: Observer) -> Ends:
@@ -92,20 +65,8 @@ def demand_strength(source: ObjectSource, sink: ObjectSink) -> None:
     demand_strict(weaker, sink.transfer, place=sink.url)
 
 
-def asked_of(ends: Ends, question: Question) -> dict[str, Any]:
-    """What a run keeps of its question; equal for equal questions."""
-    return {
-        **describe(ends),
-        "one": ends.one.key if ends.one is not None else None,
-        "exact": ends.exact,
-        "include": list(question.include),
-        "exclude": list(question.exclude),
-        "overwrite": question.overwrite,
-    }
-
-
 def is_there(directory: RunDirectory, asked: Mapping[str, Any]) -> bool:
-    """Whether the directory holds this very run, unfinished.
+    """Whether the directory holds this very run, unfinished, or finished by a driver that died before it could say so.
 
     Raises:
         LedgerError: It holds another one, or one that is complete.
@@ -115,7 +76,7 @@ def is_there(directory: RunDirectory, asked: Mapping[str, Any]) -> bool:
     except NotFoundError:
         return False
     hint = "give another run directory; what is at the destination already is not sent again"
-    if document["state"] == "complete":
+    if document["state"] == "complete" and last_heartbeat(directory.files) is None:
         raise LedgerError(
             "the directory holds a run that is complete",
             operation="create run",
@@ -149,12 +110,21 @@ def create(
     question: Question,
     observer: Observer,
 ) -> None:
-    """Plan, and write down everything the run will need, in an order that makes half a plan no plan."""
+    """Plan, and write down everything the run will need, in an order that makes half a plan no plan.
+
+    Raises:
+        ConfigError: The question does not fit the source; nothing was written.
+        NotFoundError: Nothing is there, or nothing matches.
+    """
+    rules_of(ends, question)
     directory.create(run_id, asked)
     summary, excluded = write_plan(directory.files, ends, question, observer)
+    crash_points.reached("manifest-written")
     manifest = Manifest(files=directory.files, run_id=run_id, parts=summary.parts)
-    size = choose_shard_size(summary.to_do, summary.copy_bytes, _ASSUMED_WORKERS)
+    alone_bytes = ends.sink.transfer.split_above_bytes
+    size = choose_shard_size(summary.to_do, summary.copy_bytes, _ASSUMED_WORKERS, alone_bytes=alone_bytes)
     directory.write_shards(cut_shards((manifest.work(part) for part in range(summary.parts)), size))
+    crash_points.reached("shards-written")
     directory.update(state="planned", plan=summary.as_dict(), excluded=excluded)
 
 
@@ -166,26 +136,24 @@ def write_plan(
     Raises:
         NotFoundError: Nothing is there, or nothing matches.
     """
+    rules = rules_of(ends, question)
     listed = _Listing(ends, observer)
-    rules = Rules(
-        source_prefix=ends.source.prefix,
-        destination_prefix=ends.sink.prefix,
-        filters=compile_filters(question.include, question.exclude),
-        overwrite=question.overwrite,
-        refusal=ends.sink.store.refusal,
-        exact=ends.exact,
-    )
     ahead = Ahead(ends.sink.store, ends.sink.prefix if ends.exact is None else ends.exact)
-    summary = write_manifest(files, plan_objects(listed.pages(), ahead.find, rules))
+    weighing = Weighing(means_of(ends))
+    with closing(ahead):
+        rows = plan_objects(listed.pages(), ahead.find, rules)
+        summary = write_manifest(files, weighing.watch(rows))
     if not summary.planned:
         raise _nothing(ends, listed.objects)
-    return summary, listed.objects - summary.planned
+    is_listed = ends.one is None and ends.given is None
+    load = weighing.load(listed=listed.objects if is_listed else None).as_dict()
+    return replace(summary, load=load), listed.objects - summary.planned
 
 
 def _nothing(ends: Ends, listed: int) -> NotFoundError:
     if listed:
         cause = f"none of {listed} objects matches the filters"
-        hint = "* stays within a segment: write **/*.csv for any depth"
+        hint = "* stays within a segment: write **/*.csv for any depth; crossdock ls --explain KEY says what decides"
     else:
         cause, hint = (
             "there is no object and no prefix of this name, or nothing below it",
@@ -204,8 +172,17 @@ class _Listing:
         self._bytes = 0
 
     def pages(self) -> Iterator[Sequence[ObjectInfo]]:
-        one = self._ends.one
-        pages: Iterable[Sequence[ObjectInfo]] = self._ends.source.pages() if one is None else [[one]]
+        source, one = self._ends.source, self._ends.one
+        if one is not None:
+            yield from self._counted([[one]])
+            return
+        if self._ends.given is not None:
+            yield from self._counted(self._ends.given.pages(source))
+            return
+        with Listing(source.store, source.prefix) as listing:
+            yield from self._counted(listing)
+
+    def _counted(self, pages: Iterable[Sequence[ObjectInfo]]) -> Iterator[Sequence[ObjectInfo]]:
         for page in in_order(pages, where=self._ends.source.url):
             self.objects += len(page)
             self._bytes += sum(info.size or 0 for info in page)

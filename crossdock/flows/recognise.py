@@ -52,7 +52,9 @@ def unchanged(source: ObjectSource, sink: ObjectSink, row: Row) -> str | None:
     except NotFoundError:
         return None
     here = source.store.stat(row.source.key, version=row.source.version)
-    action, words = compare(here, there, "if-different", asked=True)
+    # Times that the listings could not tell apart are no better now: only a plan by checksum looks at digests alone.
+    mode = "checksum" if row.compare == "checksum" else "auto"
+    action, words = compare(here, there, "if-different", mode=mode, asked=True)
     if action is Action.COMPARE:
         found = found_complete(source, sink, row)
         return found.evidence if found is not None else None

@@ -13,17 +13,28 @@ import pyarrow as pa
 from crossdock.flows.columns import DIGEST_FIELDS, TIME, digests_of, version_from
 from crossdock.model import Receipt, Verification
 
-__all__ = ["SCHEMA", "Failure", "Record", "RecordState", "best", "from_columns", "to_columns"]
+__all__ = ["SCHEMA", "Failure", "Record", "RecordState", "best", "from_columns", "is_left", "to_columns"]
 
 
 class RecordState(enum.Enum):
-    """What a record says of its row. ``BEGUN`` speaks of the shard, ``INTENT`` of an upload in parts to come."""
+    """What a record says of its row.
+
+    ``BEGUN`` speaks of the shard, ``INTENT`` of an upload in parts to come; ``AGAIN`` sets a failure aside: the row is
+    pending once more, because somebody asked for a retry. ``UPLOAD`` and ``PART`` are of an object that is cut over several
+    workers: what was begun for it, and what of it the store has acknowledged; their ``evidence`` is JSON.
+    """
 
     BEGUN = "begun"
     INTENT = "intent"
+    UPLOAD = "upload"
+    PART = "part"
+    AGAIN = "again"
     COPIED = "copied"
     SKIPPED = "skipped"
     FAILED = "failed"
+
+
+_NOTES = (RecordState.BEGUN, RecordState.INTENT, RecordState.UPLOAD, RecordState.PART)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +53,7 @@ class Failure:
 class Record:
     """One line. ``row`` is the manifest's row number, -1 where the record speaks of the whole shard.
 
-    ``evidence`` says why a row was skipped; that of a copy is in its receipt.
+    ``failure`` of a row marked ``AGAIN`` is the one that was set aside. ``evidence`` says why a row was skipped; that of a copy is in its receipt.
     """
 
     shard: int
@@ -57,6 +68,26 @@ class Record:
     time: datetime | None = None
 
     @property
+    def reason(self) -> str:
+        """The class of a failure; empty without one."""
+        return self.failure.reason if self.failure is not None else ""
+
+    @property
+    def error(self) -> str:
+        """The name of a failure's error and its message; empty without one."""
+        return f"{self.failure.error}: {self.failure.message}" if self.failure is not None else ""
+
+    @property
+    def attempts(self) -> int:
+        """How often the call that failed was tried; 0 without a failure."""
+        return self.failure.attempts if self.failure is not None else 0
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it only helps later attempts, and says nothing of how the row stands."""
+        return self.row < 0 or self.state in _NOTES
+
+    @property
     def is_final(self) -> bool:
         """Whether the row needs no further work, whatever else is recorded."""
         return self.state in (RecordState.COPIED, RecordState.SKIPPED)
@@ -64,7 +95,7 @@ class Record:
     @property
     def wants_retry(self) -> bool:
         """Whether resuming the run tries this row again."""
-        return self.failure is not None and self.failure.retryable
+        return self.state is RecordState.AGAIN or (self.failure is not None and self.failure.retryable)
 
 
 _FIELDS: list[pa.Field[Any]] = [
@@ -199,6 +230,13 @@ def _failure(row: Mapping[str, Any]) -> Failure:
     )
 
 
+def is_left(record: Record | None, *, again_only: bool = False) -> bool:
+    """Whether a row is to be worked on, by the record that counts for it; with ``again_only`` only if a retry named it."""
+    if again_only:
+        return record is not None and record.state is RecordState.AGAIN
+    return record is None or (not record.is_final and record.wants_retry)
+
+
 def best(records: Iterable[Record]) -> dict[int, Record]:
     """The record that counts for each row: a success before a failure, else the latest.
 
@@ -206,7 +244,7 @@ def best(records: Iterable[Record]) -> dict[int, Record]:
     """
     chosen: dict[int, Record] = {}
     for record in records:
-        if record.row < 0 or record.state is RecordState.INTENT:
+        if record.is_note:
             continue
         held = chosen.get(record.row)
         if held is None or _weight(record) > _weight(held):

@@ -5,36 +5,30 @@ A report is derived from manifest and ledger and nothing else, so it can be rebu
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crossdock.errors import LedgerError, Retry, TaskFailed
-from crossdock.flows.failures import REFUSED, hint_for
-from crossdock.flows.ledger import read_ledger
+from crossdock.errors import ConfigError, CrossdockError, LedgerError, Retry, TaskFailed
+from crossdock.flows.ends import MAX_ROWS, ends_reader, ends_table
+from crossdock.flows.ledger import records_of
 from crossdock.flows.manifest import ManifestSummary
-from crossdock.flows.planning import Row
-from crossdock.flows.records import Failure, Record, RecordState
-from crossdock.flows.run_directory import RunDirectory
+from crossdock.flows.records import Record, RecordState
+from crossdock.flows.report_page import page
+from crossdock.flows.run_directory import REPORT, REPORT_PAGE, RunDirectory
+from crossdock.flows.segments import read_tables
+from crossdock.flows.standing import in_state, winners
+from crossdock.flows.summing import SUM_COLUMNS, FailureGroup, Sums, refused_record
 from crossdock.model import Counts
 
-__all__ = ["FailureGroup", "Report", "build_report"]
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
-_KEYS_SHOWN = 5
+__all__ = ["FailureGroup", "Report", "build_report", "write_report"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureGroup:
-    """Failures of one class: how many, the first keys, the first message, what to do."""
-
-    reason: str
-    count: int
-    keys: tuple[str, ...]
-    message: str
-    hint: str
-    retryable: int  # how many of them resuming tries again
+_READINGS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +38,8 @@ class Report:
     ``state`` is ``complete``, ``incomplete`` (something failed or is pending), ``interrupted``, ``running``, ``empty``
     or, for a dry run, ``planned``. ``levels`` counts copied objects by verification level, ``methods`` by how they were
     written (``found``: an earlier attempt had written them), ``metadata_lost`` objects by the field that was lost.
-    ``started`` is when the run was created; notifications are counted over all its ends.
+    ``records_gone`` objects were recorded once and are not any more: somebody removed segments of the ledger; they are
+    pending, and a resume recognises them at the destination. ``retried`` is what this call of ``retry`` tried again. ``started`` is when the run was created; notifications are counted over all its ends.
     """
 
     run_id: str
@@ -62,6 +57,8 @@ class Report:
     metadata_lost_objects: int = 0
     failures: tuple[FailureGroup, ...] = ()
     excluded: int = 0
+    records_gone: int = 0
+    retried: int | None = None
     started: datetime | None = None
     notifications_sent: int = 0
     notifications_failed: int = 0
@@ -96,12 +93,63 @@ class Report:
         """The record of each failed object, by row, refused ones first; read anew each time, a shard at a time."""
         if self.directory is None or not self.counts.failed:
             return
-        for row in self.directory.manifest.refused():
-            yield _refused(row)
-        for _, records in read_ledger(self.directory.files):
-            for _, record in sorted(records.items()):
-                if record.state is RecordState.FAILED:
-                    yield record
+        if self.directory.summary.refuse:
+            for row in self.directory.manifest.refused():
+                yield refused_record(row)
+        for _, table in read_tables(self.directory.files):
+            yield from records_of(in_state(winners(table), RecordState.FAILED))
+
+    def batches(self) -> pa.RecordBatchReader:
+        """Every object's end as a stream of record batches in the manifest's order, read while it is pulled.
+
+        Columns: ``ends.SCHEMA``. Memory: one part of the manifest (50,000 rows), with the records of its shards.
+
+        Raises:
+            ConfigError: This is the report of a plan: nothing was recorded.
+        """
+        return ends_reader(self._recorded_in())
+
+    def to_arrow(self, *, max_rows: int = MAX_ROWS) -> pa.Table:
+        """Every object's end as one table, in the manifest's order: key, destination, state, level, digests, reason, ...
+
+        Memory: the whole table, some 300 bytes an object; ``batches`` has the same as a stream.
+
+        Args:
+            max_rows: A run of more objects is refused rather than held in memory.
+
+        Raises:
+            ConfigError: The run has more objects, or is a plan.
+        """
+        return ends_table(self._recorded_in(), max_rows=max_rows)
+
+    def to_pandas(self, *, max_rows: int = MAX_ROWS) -> pd.DataFrame:
+        """``to_arrow`` as a data frame, which takes about three times that memory."""
+        return self.to_arrow(max_rows=max_rows).to_pandas()
+
+    def to_html(self) -> str:
+        """One page that needs nothing else: no script, no font, no image from anywhere; every text is escaped."""
+        return page(self)
+
+    def _recorded_in(self) -> RunDirectory:
+        if self.directory is None:
+            raise ConfigError("a plan has no record of what became of its objects", operation="report")
+        return self.directory
+
+    @property
+    def counts_by_name(self) -> dict[str, int]:
+        """Copied, skipped, failed and pending: what ``planned`` is the sum of."""
+        counts = self.counts
+        return {
+            "copied": counts.copied,
+            "skipped": counts.skipped,
+            "failed": counts.failed,
+            "pending": counts.pending,
+        }
+
+    @property
+    def level_shares(self) -> dict[str, float]:
+        """The share of copied objects that reached each level of verification; they add up to 1."""
+        return {level: count / self.counts.copied for level, count in self.levels.items()}
 
     def raise_for_failures(self) -> None:
         """Raise if anything failed or is left.
@@ -137,80 +185,23 @@ class Report:
             "source": self.source,
             "sink": self.sink,
             "planned": counts.planned,
-            "copied": counts.copied,
-            "skipped": counts.skipped,
-            "failed": counts.failed,
-            "pending": counts.pending,
+            **self.counts_by_name,
             "excluded": self.excluded,
             "planned_bytes": counts.planned_bytes,
             "copied_bytes": counts.copied_bytes,
             "duration_s": round(self.duration_s, 3),
             "levels": dict(self.levels),
+            "level_shares": self.level_shares,
             "methods": dict(self.methods),
             "retries": self.retries,
             "resent_bytes": self.resent_bytes,
             "metadata_lost_objects": self.metadata_lost_objects,
             "metadata_lost": dict(self.metadata_lost),
+            "records_gone": self.records_gone,
             "failures": [asdict(group) | {"keys": list(group.keys)} for group in self.failures],
             "notifications_sent": self.notifications_sent,
             "notifications_failed": self.notifications_failed,
         }
-
-
-class _Sums:
-    """Adds up records, one at a time."""
-
-    def __init__(self) -> None:
-        self.states: Counter[RecordState] = Counter()
-        self.levels: Counter[str] = Counter()
-        self.methods: Counter[str] = Counter()
-        self.lost: Counter[str] = Counter()
-        self.lost_objects = self.retries = self.resent_bytes = self.copied_bytes = 0
-        self._groups: dict[str, FailureGroup] = {}
-
-    def add(self, record: Record) -> None:
-        self.states[record.state] += 1
-        receipt, failure = record.receipt, record.failure
-        if receipt is not None:
-            self.copied_bytes += receipt.size
-            self.levels[receipt.verification.name] += 1
-            self.methods[receipt.method] += 1
-            self.retries += receipt.retries
-            self.resent_bytes += receipt.resent_bytes
-            self.lost.update(receipt.metadata_lost)
-            self.lost_objects += bool(receipt.metadata_lost)
-        if failure is not None:
-            self._group(record.key, failure)
-
-    def _group(self, key: str, failure: Failure) -> None:
-        held = self._groups.get(failure.reason)
-        self._groups[failure.reason] = FailureGroup(
-            reason=failure.reason,
-            count=(held.count if held else 0) + 1,
-            keys=((held.keys if held else ()) + (key,))[:_KEYS_SHOWN],
-            message=held.message if held else failure.message,
-            hint=failure.hint,
-            retryable=(held.retryable if held else 0) + failure.retryable,
-        )
-
-    @property
-    def failures(self) -> tuple[FailureGroup, ...]:
-        """The commonest first."""
-        return tuple(sorted(self._groups.values(), key=lambda group: (-group.count, group.reason)))
-
-
-def _refused(row: Row) -> Record:
-    failure = Failure(
-        reason=REFUSED, error="UnsupportedError", message=row.reason, hint=hint_for(REFUSED), retryable=False
-    )
-    return Record(
-        shard=-1,
-        row=row.number,
-        state=RecordState.FAILED,
-        key=row.source.key,
-        size=row.source.size or 0,
-        failure=failure,
-    )
 
 
 def build_report(directory: RunDirectory, *, state: str | None = None) -> Report:
@@ -227,13 +218,7 @@ def build_report(directory: RunDirectory, *, state: str | None = None) -> Report
     """
     document = directory.read()
     summary = ManifestSummary(**document.get("plan", {}))
-    sums = _Sums()
-    if summary.refuse:
-        for row in directory.manifest.refused():
-            sums.add(_refused(row))
-    for _, records in read_ledger(directory.files):
-        for record in records.values():
-            sums.add(record)
+    sums = _summed(directory, summary)
     counts = Counts(
         planned=summary.planned,
         copied=sums.states[RecordState.COPIED],
@@ -244,10 +229,11 @@ def build_report(directory: RunDirectory, *, state: str | None = None) -> Report
     )
     asked = document["asked"]
     notifications = document.get("notifications", {})
+    lost = max(0, counts.pending) if state is None and document["state"] == "complete" else 0
     return Report(
         run_id=document["run_id"],
         run_dir=directory.url,
-        state=state or document["state"],
+        state=state or ("incomplete" if lost else document["state"]),
         source=f"{asked['source']['store']}/{asked['one'] or asked['source']['prefix']}",
         sink=f"{asked['sink']['store']}/{asked['exact'] or asked['sink']['prefix']}",
         counts=counts,
@@ -260,8 +246,39 @@ def build_report(directory: RunDirectory, *, state: str | None = None) -> Report
         metadata_lost_objects=sums.lost_objects,
         failures=sums.failures,
         excluded=document.get("excluded", 0),
+        records_gone=lost,
         started=datetime.fromisoformat(document["created"]),
         notifications_sent=notifications.get("sent", 0),
         notifications_failed=notifications.get("failed", 0),
         directory=directory,
     )
+
+
+def write_report(directory: RunDirectory, report: Report) -> None:
+    """Write ``report.json`` and ``report.html`` into the run's directory; two requests.
+
+    Raises:
+        LedgerError: They could not be written.
+    """
+    try:
+        directory.files.put_json(REPORT, report.to_dict())
+        directory.files.put(REPORT_PAGE, page(report).encode("utf-8", "backslashreplace"))
+    except CrossdockError as error:
+        raise directory.files.failed(error, "write report", REPORT) from error
+
+
+def _summed(directory: RunDirectory, summary: ManifestSummary) -> Sums:
+    """Manifest and ledger added up; again if somebody compacted the ledger meanwhile."""
+    for attempt in range(_READINGS):
+        sums = Sums()
+        try:
+            if summary.refuse:
+                sums.add_refused(directory.manifest.refused())
+            for _, table in read_tables(directory.files, SUM_COLUMNS):
+                sums.add(table)
+        except LedgerError as error:
+            if error.retry is not Retry.LATER or attempt + 1 == _READINGS:
+                raise
+        else:
+            break
+    return sums

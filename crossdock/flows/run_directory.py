@@ -28,6 +28,7 @@ __all__ = [
     "FORMAT",
     "RunDirectory",
     "default_runs_url",
+    "demand_whole",
     "is_run_id",
     "list_runs",
     "new_run_id",
@@ -36,7 +37,8 @@ __all__ = [
 ]
 
 FORMAT = 1
-RUN, REPORT, SHARDS = "run.json", "report.json", "manifest/shards.parquet"
+RUN, REPORT, REPORT_PAGE, SHARDS = "run.json", "report.json", "report.html", "manifest/shards.parquet"
+REMOVING = "removing"  # the state of a run whose removal began: nothing else can be done with it
 _SHARD_SCHEMA = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in Shard._fields])
 
 
@@ -151,6 +153,7 @@ class RunDirectory:
         return self._plan(self.read())
 
     def _plan(self, document: Mapping[str, Any]) -> ManifestSummary:
+        demand_whole(document, self.url)
         if "plan" not in document:
             raise LedgerError(
                 "the run ended before its plan was complete, and nothing was moved",
@@ -207,16 +210,40 @@ def is_run_id(text: str) -> bool:
     return "/" not in text and not text.startswith(".")
 
 
-def open_run(run: str, options: Mapping[str, Any] | None = None) -> RunDirectory:
+def open_run(
+    run: str, options: Mapping[str, Any] | None = None, *, also_removed: bool = False
+) -> RunDirectory:
     """A run that exists, by its id (in the user's state directory) or by URL.
+
+    Args:
+        run: The id or the URL.
+        options: Options for the store of the run's directory.
+        also_removed: Whether one will do whose removal began and did not end.
 
     Raises:
         NotFoundError: There is no such run.
+        LedgerError: Its removal began.
     """
     url = f"{default_runs_url()}/{run}" if is_run_id(run) else run
     directory = RunDirectory(run_files(url, options))
-    directory.read()
+    if not also_removed:
+        demand_whole(directory.read(), directory.url)
     return directory
+
+
+def demand_whole(document: Mapping[str, Any], where: str) -> None:
+    """Refuse a run of which a part may be gone.
+
+    Raises:
+        LedgerError: Its removal began.
+    """
+    if document["state"] == REMOVING:
+        raise LedgerError(
+            "this run is being removed, and what is left of it is not whole",
+            operation="open run",
+            where=where,
+            hint="end it: crossdock runs rm",
+        )
 
 
 def list_runs(url: str | None = None, options: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from crossdock.ports import ObjectStore
 
 __all__ = ["RunFiles", "demand"]
 
-_JSON = Metadata(content_type="application/json")
+_TYPES = {".json": "application/json", ".html": "text/html; charset=utf-8"}  # people open these
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class RunFiles:
         """
         can = self.store.capabilities
         digests = digest_of(data, choose_digests(NO_DIGESTS, can.put_checks, can.publishes))
-        metadata = _JSON if name.endswith(".json") and "content_type" in can.metadata_fields else Metadata()
+        kind = _TYPES.get(name[name.rfind(".") :]) if "content_type" in can.metadata_fields else None
+        metadata = Metadata(content_type=kind)
         key = self.prefix + name
         written = commit(
             lambda: self.store.put(

@@ -73,7 +73,7 @@ class Tally:
     def record(self, record: Record) -> None:
         """Take one record of a shard under way."""
         with self._lock:
-            if record.shard in self._ended_shards or record.row < 0 or record.state is RecordState.INTENT:
+            if record.shard in self._ended_shards or record.is_note:
                 return
             rows = self._under_way.setdefault(record.shard, {})
             held = rows.get(record.row)

@@ -17,8 +17,8 @@ from typing import Self
 from crossdock.combine.hooks import RunHooks, Told
 from crossdock.errors import CrossdockError, LedgerError
 from crossdock.events import Note, Observer
-from crossdock.flows.report import Report, build_report
-from crossdock.flows.run_directory import REPORT, RunDirectory, default_runs_url
+from crossdock.flows.report import Report, build_report, write_report
+from crossdock.flows.run_directory import RunDirectory, default_runs_url
 from crossdock.notifications.record import CAUSES_TOLD, FailureCause, RunEnded, RunStatus, error_text
 
 __all__ = ["Telling", "ended_of"]
@@ -77,11 +77,16 @@ class Telling:
             raise
         return self.ended(report)
 
-    def ended(self, report: Report) -> Report:
-        """Tell of a run that came to its end; the same report, with how many were told."""
+    def ended(self, report: Report, error: BaseException | None = None) -> Report:
+        """Tell of a run that came to its end; the same report, with how many were told.
+
+        Args:
+            report: How it ended.
+            error: What went wrong besides what the report tells of.
+        """
         if self._told:
             return report
-        told = self._fire(ended_of(report, self._name))
+        told = self._fire(ended_of(report, self._name, error))
         return self._recorded(report, told)
 
     def _broken_off(self, directory: RunDirectory, error: BaseException) -> None:
@@ -113,7 +118,7 @@ class Telling:
             directory.update(
                 notifications={"sent": report.notifications_sent, "failed": report.notifications_failed}
             )
-            directory.files.put_json(REPORT, report.to_dict())
+            write_report(directory, report)
         except CrossdockError as failure:
             self._observer(Note(text=f"how many were notified could not be recorded: {failure}"))
         return report

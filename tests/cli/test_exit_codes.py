@@ -14,6 +14,7 @@ from crossdock.cli.exit_codes import ExitCode, exit_code_of_error
         (errors.MapLengthMismatch("x"), 2),
         (errors.UnsupportedError("x"), 2),
         (errors.StrictError("x"), 8),
+        (errors.UnsafeError("x"), 8),
         (errors.UnprovenError("x"), 5),
         (errors.NotFoundError("x"), 3),
         (errors.DeniedError("x"), 4),

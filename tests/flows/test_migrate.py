@@ -271,7 +271,14 @@ def test_the_run_directory_holds_what_design_says_and_no_secret():
 
     files = contents(place.removesuffix("/runs/7"))
     names = {name.removeprefix("runs/7/").partition("-")[0] for name in files}
-    assert {"run.json", "report.json", "manifest/part", "manifest/shards.parquet", "ledger/00000000"} == names
+    assert {
+        "run.json",
+        "report.json",
+        "report.html",
+        "manifest/part",
+        "manifest/shards.parquet",
+        "ledger/00000000",
+    } == names
     assert report.to_dict() == json.loads(files["runs/7/report.json"])
     asked = json.loads(files["runs/7/run.json"])["asked"]
     assert (

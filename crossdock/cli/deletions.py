@@ -1,0 +1,88 @@
+"""How a run that copies and then deletes ends on screen: the copies' verdict, with the deletions in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from crossdock.cli.ending import failure_row
+from crossdock.cli.output import json_line, line, visible
+from crossdock.cli.verdict import verdict
+from crossdock.options import format_size
+
+if TYPE_CHECKING:
+    from crossdock.flows.outcome import CopiedAndDeleted
+    from crossdock.flows.removing import RemovalReport
+
+__all__ = ["deletion_rows", "show_both"]
+
+_KEYS_SHOWN = 5
+
+
+def show_both(report: CopiedAndDeleted, *, json: bool, quiet: bool, again: str, done: str) -> None:
+    """Print it as ``cp`` does: with ``json`` failures, deletions that did not happen, the summary; for people the verdict.
+
+    Args:
+        report: How it ended.
+        json: Whether stdout is for programs.
+        quiet: Whether the verdict is left out if all is well.
+        again: The command that goes on or starts anew: the same.
+        done: The headline if everything was done.
+    """
+    if json:
+        for record in report.copies.failed:
+            json_line(failure_row(record))
+        for each in report.deletes.examples:
+            json_line(
+                {"type": "not deleted", "key": each.key, "fate": each.fate.value, "reason": each.reason}
+            )
+        json_line({"type": "summary", **report.to_dict()})
+    if quiet and not report.exit_code:
+        return
+    text = _text(report, again=again, done=done)
+    if json or quiet:
+        sys.stderr.write(f"{text}\n")
+        return
+    head, _, rest = text.partition("\n")
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        head = click.style(head, bold=True, fg="red" if report.exit_code else "green")
+    line(f"{head}\n{rest}")
+
+
+def _text(report: CopiedAndDeleted, *, again: str, done: str) -> str:
+    """The copies' verdict, the deletions before its last rows."""
+    planned = report.copies.state == "planned"
+    lines = verdict(report.copies, next_command="" if report.ok and not planned else again).split("\n")
+    if report.copies.ok and not planned:
+        deletes = report.deletes
+        left = (
+            f"not done: {deletes.planned - deletes.deleted:,} of {deletes.planned:,} objects were not deleted"
+        )
+        lines[0] = done if report.ok else left
+    end = len(lines) - 1 - lines[::-1].index("")
+    return "\n".join([*lines[:end], *deletion_rows(report.deletes), *lines[end:]])
+
+
+def deletion_rows(deletes: RemovalReport) -> Iterator[str]:
+    """Deletions as rows of a verdict; none if none were planned. Pure."""
+    if not deletes.planned:
+        return
+    if deletes.not_begun:
+        yield f"  deletes   none of {deletes.planned:,} objects: {visible(deletes.not_begun)}"
+        return
+    numbers = f"{deletes.planned:,} objects = {deletes.deleted:,} deleted + {deletes.changed:,} changed"
+    numbers += f" + {deletes.kept:,} kept + {deletes.failed:,} failed + {deletes.pending:,} pending"
+    yield f"  deletes   {numbers}"
+    if deletes.deleted:
+        yield f"  freed     {format_size(deletes.deleted_bytes)}"
+    if deletes.unconditional:
+        words = (
+            "without a condition: the store cannot delete one version only, so each was looked at just before"
+        )
+        yield f"            {deletes.unconditional:,} of them {words}"
+    for each in deletes.examples[:_KEYS_SHOWN]:
+        yield f"            {each.fate.value}: {visible(each.key)}: {visible(each.reason)}"

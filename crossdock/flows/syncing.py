@@ -1,0 +1,218 @@
+"""``sync``: make a destination hold what a source holds; with ``delete`` also nothing else, as safely as that can be done.
+
+Copying is ``migrate``'s: a run with manifest, ledger and report. What is to be deleted is found before anything moves, by a
+complete merge of both listings, checked against every limit, and deleted last: only after every copy succeeded, each only
+in the version that was listed, and not if the source has it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
+from crossdock.connectors.objects import ObjectSink, ObjectSource
+from crossdock.errors import ConfigError, UnsafeError
+from crossdock.events import Observer, ignore
+from crossdock.flows.bounds import Age, Size
+from crossdock.flows.endpoints import open_ends, open_sink
+from crossdock.flows.merging import texts
+from crossdock.flows.migration import migrate
+from crossdock.flows.outcome import CopiedAndDeleted, told
+from crossdock.flows.preparing import checked
+from crossdock.flows.pruning import Pruning, SyncPlan, spooled
+from crossdock.flows.question import question_of
+from crossdock.flows.removing import RemovalReport
+from crossdock.flows.run_directory import default_runs_url, run_files
+from crossdock.flows.safety import demand_apart, limit_of
+from crossdock.flows.telling import Telling
+from crossdock.notifications.notifier import Notifier
+from crossdock.ports import Runner
+
+__all__ = ["SyncPlan", "SyncReport", "sync"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncReport(CopiedAndDeleted):
+    """What was copied, as the run's own report, and what was deleted. ``plan`` is ``None`` without ``delete``."""
+
+    plan: SyncPlan | None = None
+
+
+def sync(
+    source: str | ObjectSource,
+    sink: str | ObjectSink,
+    *,
+    delete: bool = False,
+    delete_excluded: bool = False,
+    max_delete: int | str | None = None,
+    backup_dir: str | None = None,
+    confirm: Callable[[SyncPlan], bool] | None = None,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    overwrite: str = "if-different",
+    compare: str = "auto",
+    min_size: Size = None,
+    max_size: Size = None,
+    min_age: Age = None,
+    max_age: Age = None,
+    verify: str | None = None,
+    require: str | None = None,
+    strict: bool | None = None,
+    concurrency: int | None = None,
+    runner: Runner | None = None,
+    run_dir: str | None = None,
+    dry_run: bool = False,
+    source_options: Mapping[str, Any] | None = None,
+    sink_options: Mapping[str, Any] | None = None,
+    run_options: Mapping[str, Any] | None = None,
+    glob: bool = True,
+    notify: Notifier | Sequence[Notifier] = (),
+    on_success: RunHook | Sequence[RunHook] = (),
+    on_failure: RunHook | Sequence[RunHook] = (),
+    on_completion: RunHook | Sequence[RunHook] = (),
+    observer: Observer = ignore,
+) -> SyncReport:
+    """Copy what differs, then with ``delete`` remove from the destination what the source does not have.
+
+    Killed at any instant, the same call again converges: what was copied is recognised, what was deleted is gone, and the
+    rest is found again by listing. Deletions are recorded in the run, the intent before and the results after; with the
+    same ``run_dir`` a call goes on with them and lists nothing.
+
+    Requests, with ``delete``, besides those of ``migrate``: one more LIST for 1,000 objects of each end; for each object
+    that is deleted a ``stat`` at the source, one DELETE, and a ``stat`` where the server cannot delete one version only.
+
+    Args:
+        source: As ``migrate``.
+        sink: As ``migrate``.
+        delete: Remove what is only at the destination: inside its prefix, and only what the filters take.
+        delete_excluded: Remove also what the filters leave out.
+        max_delete: Delete nothing, and copy nothing, if more would be deleted: a number, or a share of the destination's
+            objects such as ``"25%"``. By default at most 1,000, and at most 25 % (but 10 always).
+        backup_dir: URL of a prefix to which what is deleted is copied first, under the same name. What is overwritten is not.
+        confirm: With ``delete``, asked with the plan before anything is done, also if nothing is to be deleted; if false
+            nothing is done. Of a dry run it is only told.
+        include: As ``migrate``, for both ends.
+        exclude: As ``migrate``, for both ends.
+        overwrite: As ``migrate``.
+        compare: As ``migrate``.
+        min_size: As ``migrate``. Sizes and ages are those of the source's object where there is one: what of it is left out
+            is not deleted.
+        max_size: As ``migrate``.
+        min_age: As ``migrate``.
+        max_age: As ``migrate``.
+        verify: As ``migrate``.
+        require: As ``migrate``.
+        strict: As ``migrate``.
+        concurrency: As ``migrate``.
+        runner: As ``migrate``; deletions are done in this process.
+        run_dir: As ``migrate``.
+        dry_run: Only plan.
+        source_options: As ``migrate``.
+        sink_options: As ``migrate``.
+        run_options: As ``migrate``.
+        glob: As ``migrate``.
+        notify: As ``migrate``.
+        on_success: As ``migrate``; called when the deletions have ended too.
+        on_failure: As ``migrate``.
+        on_completion: As ``migrate``.
+        observer: As ``migrate``.
+
+    Raises:
+        UnsafeError: One end is within the other; or with ``delete`` the source is empty, more would be deleted than allowed,
+            the run's directory is within the destination, or ``confirm`` said no. Nothing was done.
+        CrossdockError: As ``migrate``. A listing that fails is always fatal, and nothing was deleted.
+
+    Example:
+        >>> import crossdock as xd
+        >>> _ = xd.sink("memory://sync-from/")(b"1", key="a")
+        >>> _ = xd.sink("memory://sync-to/")(b"2", key="b")
+        >>> report = xd.sync("memory://sync-from/", "memory://sync-to/", delete=True)
+        >>> report.copies.counts.copied, report.deletes.deleted, report.exit_code
+        (1, 1, 0)
+    """
+    limit = limit_of(max_delete)
+    include, exclude = texts(include), texts(exclude)
+    if not delete and (delete_excluded or backup_dir is not None or max_delete is not None):
+        raise ConfigError(
+            "delete_excluded, max_delete and backup_dir say how to delete: give delete too", operation="sync"
+        )
+    hooks = run_hooks_of(
+        on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
+    )
+    with Telling(RunHooks() if dry_run else hooks, "sync", observer) as telling:
+        ends = open_ends(
+            source, sink, source_options=source_options, sink_options=sink_options, glob=glob, strict=strict
+        )
+        telling.about(source=ends.source.url, sink=ends.sink.url)
+        question = question_of(
+            ends,
+            include,
+            exclude,
+            overwrite,
+            compare=compare,
+            min_size=min_size,
+            max_size=max_size,
+            min_age=min_age,
+            max_age=max_age,
+        )
+        ends = checked(ends, observer)
+        if ends.one is None:
+            demand_apart(
+                (ends.source.store, ends.source.prefix),
+                (ends.sink.store, ends.sink.prefix),
+                operation="sync",
+                names=("source", "destination"),
+            )
+        pruning = None
+        if delete:
+            backup = None if backup_dir is None else open_sink(backup_dir, sink_options or {})
+            pruning = Pruning(
+                ends,
+                question,
+                limit,
+                delete_excluded=delete_excluded,
+                backup=backup,
+                runs=run_files(run_dir or default_runs_url(), run_options),
+                observer=observer,
+            )
+            begun = None if dry_run else pruning.begun()  # it was confirmed when it began
+            if begun is not None:
+                return told(SyncReport(copies=begun, deletes=pruning.run(begun, None)), telling)
+        with spooled() as spool:
+            plan = pruning.plan(spool) if pruning is not None else None
+            if plan is not None and confirm is not None and not confirm(plan) and not dry_run:
+                raise UnsafeError("not confirmed; nothing was done", operation="sync", where=ends.sink.url)
+            copies = migrate(
+                source,
+                sink,
+                include=include,
+                exclude=exclude,
+                overwrite=overwrite,
+                compare=compare,
+                min_size=min_size,
+                max_size=max_size,
+                min_age=min_age,
+                max_age=max_age,
+                verify=verify,
+                require=require,
+                strict=strict,
+                concurrency=concurrency,
+                runner=runner,
+                run_dir=run_dir,
+                dry_run=dry_run,
+                source_options=source_options,
+                sink_options=sink_options,
+                run_options=run_options,
+                glob=glob,
+                observer=observer,
+            )
+            if pruning is None or plan is None or dry_run:
+                waiting = RemovalReport()
+                if plan is not None:
+                    waiting = RemovalReport(planned=plan.delete, planned_bytes=plan.delete_bytes)
+                report = SyncReport(copies=copies, deletes=waiting, plan=plan)
+            else:
+                report = SyncReport(copies=copies, deletes=pruning.run(copies, spool), plan=plan)
+        return told(report, telling)
