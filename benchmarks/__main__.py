@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import (
+    crashes as crash_runs,
+    listing as listing_figures,
     memory as memory_figures,
     mutation as mutation_check,
     scale_model,
@@ -20,6 +22,7 @@ from benchmarks import (
 )
 from benchmarks.combining import overhead, shards
 from benchmarks.latency import latency
+from benchmarks.ledger import ledger as ledger_figures
 from benchmarks.measure import Figures, run, side_by_side
 from benchmarks.servers import fill, pair, rclone
 
@@ -80,14 +83,29 @@ def memory() -> None:
     memory_figures.full()
 
 
+def ledger() -> None:
+    """A run's record at a million objects: resume, report, compact, export."""
+    ledger_figures()
+
+
 def scale() -> None:
     """A billion objects on a thousand workers: a model, from costs measured here."""
     scale_model.full()
 
 
+def listing() -> None:
+    """Listing beside rclone and s5cmd, and planning a million objects: minutes."""
+    listing_figures.full()
+
+
 def soak() -> None:
     """Everything goes wrong at once, ten seeds: an hour."""
     soak_runs.full()
+
+
+def crashes() -> None:
+    """Killed at every labelled point and at 20 random moments; one object of 2 GiB on two workers, one of them killed."""
+    crash_runs.full()
 
 
 def mutation() -> None:
@@ -104,9 +122,15 @@ def main(names: list[str]) -> None:
         "large": large,
         "latency": latency,
         "memory": memory,
+        "ledger": ledger,
         "scale": scale,
     }
-    longer: dict[str, Callable[[], None]] = {"soak": soak, "mutation": mutation}
+    longer: dict[str, Callable[[], None]] = {
+        "listing": listing,
+        "crashes": crashes,
+        "soak": soak,
+        "mutation": mutation,
+    }
     everything = known | longer
     if unknown := set(names) - set(everything):
         sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(everything)}")

@@ -50,6 +50,7 @@ _CAPABILITIES = Capabilities(
     complete_checks=frozenset({"crc32c"}),
     publishes=_CHECKED,  # md5 not of composite objects
     listing_has_metadata=True,
+    seekable_listing=True,
     max_put_size=5 * 1024 * 1024 * MIB,
 )
 
