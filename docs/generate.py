@@ -31,6 +31,8 @@ GROUPS = {
     "crossdock.combine": "Tasks, combining, mapping, runners",
     "crossdock.tasks": "The task itself",
     "crossdock.connectors": "Sources and sinks",
+    "crossdock.formats": "Formats: codecs and steps as stitch functions",
+    "crossdock.batches": "Rows as a stream",
     "crossdock.flows": "Flows",
     "crossdock.notifications": "Notifications",
     "crossdock.model": "Values",

@@ -42,13 +42,14 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     ((errors.NotFoundError,), ExitCode.NOTHING),
     # Somebody else's state is in the way: another driver owns the run, an object is there or was replaced.
     ((errors.LedgerError, errors.ExistsError, errors.PreconditionError), ExitCode.REFUSED),
-    # The service or the network gave up, not the user: the same command may succeed later.
+    # The service or the network gave up, not the user: the same command may succeed later. Or the data is not what was said.
     (
         (
             errors.ThrottledError,
             errors.ConnectionLostError,
             errors.StalledError,
             errors.IntegrityError,
+            errors.RowError,
             errors.UnprovenError,
             errors.TaskFailed,
         ),

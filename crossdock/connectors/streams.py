@@ -114,6 +114,11 @@ class ObjectStream(_Pulled):
         self._reader: ObjectReader | None = None
 
     @property
+    def known(self) -> ObjectInfo | None:
+        """What is known of the object without asking: who reads ranges need not open the whole."""
+        return self._info
+
+    @property
     def info(self) -> ObjectInfo:
         """What is known of the object; opens it if nothing is."""
         if self._info is None:

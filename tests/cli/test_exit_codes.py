@@ -23,6 +23,7 @@ from crossdock.cli.exit_codes import ExitCode, exit_code_of_error
         (errors.StalledError("x"), 5),
         (errors.ThrottledError("x"), 5),
         (errors.IntegrityError("x"), 5),
+        (errors.RowError("x"), 5),
         (errors.TaskFailed("x"), 5),
         (errors.LedgerError("x"), 8),
         (errors.ExistsError("x"), 8),
