@@ -51,9 +51,9 @@ MUTATIONS = (
     ),
     Mutation(
         protection="each range of a large object is pinned to one version",
-        file="crossdock/connectors/writer/ranges.py",
-        old="stream.store.read(stream.key, byte_range, version=source.version)",
-        new="stream.store.read(stream.key, byte_range)",
+        file="crossdock/connectors/writer/parted.py",
+        old="source.read(begun.source_key, begun.range_of(number), version=begun.version)",
+        new="source.read(begun.source_key, begun.range_of(number))",
         tests=(f"{_ALONE}::test_a_source_replaced_meanwhile_without_a_digest_to_tell[parts]",),
     ),
     Mutation(
@@ -79,8 +79,8 @@ MUTATIONS = (
     ),
     Mutation(
         protection="a range has the length that was asked for",
-        file="crossdock/connectors/writer/ranges.py",
-        old="if len(data) != len(byte_range):",
+        file="crossdock/connectors/writer/parted.py",
+        old="if len(data) != expected:",
         new="if False:",
         tests=(f"{_ALONE}::test_an_answer_that_is_short_and_says_it_is_whole[parts]",),
     ),
@@ -164,7 +164,7 @@ MUTATIONS = (
     Mutation(
         protection="an answer that is open and waits counts against the budget",
         file="crossdock/connectors/writer/ranges.py",
-        old="    taken = job.budget.acquire(len(ranges[0]))",
+        old="    taken = job.budget.acquire(len(first))",
         new="    taken = 0",
         tests=(f"{_ALONE}::test_an_answer_that_waits_for_its_turn_counts_against_the_budget",),
     ),

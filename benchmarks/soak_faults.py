@@ -47,8 +47,8 @@ def source_rules(share: float) -> list[dict[str, Any]]:
         _rule("500", read, share, status=500),
         _rule("503 SlowDown", read, share, status=503),
         _rule("slow answer", read, share, delay_s=0.3),
-        _rule("page: 500", page, 1.0, skip=1, first=1, status=500),
-        _rule("page: cut", page, 1.0, skip=2, first=1, cut_at=-40),
+        _rule("page: 500", page, 1.0, skip=1, first=2, status=500),
+        _rule("page: cut", page, 1.0, skip=3, first=3, cut_at=-40),
         _rule("page: 500", page, share, status=500),
         _rule("page: cut", page, share, cut_at=-40),
     ]

@@ -11,7 +11,7 @@ from dataclasses import is_dataclass, replace
 from typing import Any
 
 from crossdock.connectors.budget import share_one_heap
-from crossdock.connectors.registry import open_store, split_transfer_options
+from crossdock.connectors.registry import open_store, open_table, split_transfer_options
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.connectors.streams import ObjectStream, as_byte_stream
 from crossdock.connectors.writer import write
@@ -274,23 +274,25 @@ def _told_options(store: Any) -> dict[str, Any]:
     return public_options(options) if is_dataclass(options) else {}
 
 
-def source(url: str, **options: Any) -> ObjectSource:
+def source(url: str, **options: Any) -> Any:
     """Open anything to read from, by URL: ``s3://``, ``gs://``, ``https://``, ``sftp://``, ``file://`` or a path, and more.
 
-    Opens no connection. Options are those of the connector, in fsspec's words (``endpoint_url``, ``key``, ...).
+    Of a database, calls give record batches. Opens no connection. Options are the connector's, in fsspec's words.
 
     Raises:
         ConfigError: The URL's scheme or an option is unknown; the nearest match is named.
     """
-    store, prefix = open_store(url, options)
-    return ObjectSource(store, prefix)
+    tables = open_table(url, options)
+    return ObjectSource(*open_store(url, options)) if tables is None else tables.source()
 
 
-def sink(url: str, **options: Any) -> ObjectSink:
-    """Open anything to write to, by URL; see ``source``. Also takes the options of ``TransferOptions``.
+def sink(url: str, **options: Any) -> Any:
+    """Open anything to write to, by URL; see ``source``. For objects it also takes the options of ``TransferOptions``.
 
     A prefix is taken literally: write the ``/`` if keys shall go below it.
     """
+    if (tables := open_table(url, options)) is not None:
+        return tables.sink()
     overwrite = options.pop("overwrite", "always")
     transfer, rest = split_transfer_options(options)
     store, prefix = open_store(url, rest, to_write=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crossdock.errors import ConfigError, UnsupportedError
-from crossdock.model import MIB, Verification
+from crossdock.model import GIB, MIB, Verification
 from crossdock.options import format_size, option
 from crossdock.ports import Capabilities
 
@@ -43,6 +43,13 @@ class TransferOptions:
     )
     part_concurrency: int = option(
         "Parts of one object in flight at a time.", default=8, env=("CROSSDOCK_PART_CONCURRENCY",)
+    )
+    split_above_bytes: int = option(
+        "Objects larger than this are cut over several workers by a run, where both ends allow it.",
+        default=GIB,
+        unit="bytes",
+        env=("CROSSDOCK_SPLIT_ABOVE_BYTES",),
+        aliases=("split_above",),
     )
     max_in_flight_bytes: int = option(
         "Payload bytes this process holds at most.",

@@ -175,7 +175,7 @@ def test_a_function_that_raises_is_logged_and_the_others_hear(hook, caplog):
     [
         (lambda notify: xd.migrate(f"memory://{bucket()}/", f"memory://{bucket()}/", notify=notify), "no such bucket|is not there|no object"),
         (lambda notify: xd.migrate(filled({"a": b"1"}), f"memory://{bucket()}/", include="*.csv", notify=notify), "matches the filters"),
-        (lambda notify: xd.migrate(filled({"a": b"1"}), f"memory://{bucket()}/", overwrite="mabye", notify=notify), "overwrite is one of"),
+        (lambda notify: xd.migrate(filled({"a": b"1"}), f"memory://{bucket()}/", overwrite="mabye", notify=notify), "overwrite is if-different, always or never"),
         (lambda notify: xd.migrate("nosuch://x", f"memory://{bucket()}/", notify=notify), "nosuch"),
         (lambda notify: xd.resume(f"memory://{bucket()}/", notify=notify), "no run here"),
     ],

@@ -150,7 +150,8 @@ def complete(
     """
     place = {"operation": "complete", "where": client.where, "key": upload.key}
     _demand_parts(parts, size, digests, place)
-    checked = learned.checks_crc64nvme is True
+    # Not known where another process sent the parts: then it is asked for, as at the beginning, and the answer tells.
+    checked = learned.checks_crc64nvme is not False
     sent = headers.condition_headers(condition)
     if checked:
         sent |= {"x-amz-mp-object-size": str(size)}
@@ -173,7 +174,8 @@ def complete(
     theirs = headers.raw_checksum(page.root.get("ChecksumCRC64NVME"))
     if checked and None not in (theirs, digests.crc64nvme) and theirs != digests.crc64nvme:
         raise IntegrityError("the server computed another crc64nvme", **place)  # type: ignore[arg-type]
-    return Version(etag=etag), Digests(crc64nvme=digests.crc64nvme if checked or by_md5 else None)
+    is_proven = learned.checks_crc64nvme is True or by_md5 or theirs is not None
+    return Version(etag=etag), Digests(crc64nvme=digests.crc64nvme if is_proven else None)
 
 
 def _demand_parts(parts: Sequence[Part], size: int, digests: Digests, place: dict[str, str]) -> None:

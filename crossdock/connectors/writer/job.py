@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from crossdock import crash_points
 from crossdock.connectors import commits
-from crossdock.connectors.budget import Budget
+from crossdock.connectors.budget import Budget, process_budget
 from crossdock.connectors.published import Published, from_answer, learn
 from crossdock.connectors.strategy import Method, TransferOptions
+from crossdock.errors import UnsupportedError
 from crossdock.model import (
     NO_METADATA,
     Condition,
@@ -20,7 +22,7 @@ from crossdock.model import (
 )
 from crossdock.ports import Chunk, ObjectStore
 
-__all__ = ["Job", "Written", "complete", "described", "keepable", "put"]
+__all__ = ["Job", "Written", "complete", "described", "job_of", "keepable", "put"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,21 @@ class Written:
     lost: tuple[str, ...] = ()
 
 
+def job_of(
+    store: ObjectStore, key: str, *, condition: Condition, options: TransferOptions, attempt: int = 0
+) -> Job:
+    """A job of this process: its payload counts towards the one budget all writes share.
+
+    Raises:
+        UnsupportedError: The destination cannot hold this key.
+    """
+    refusal = store.refusal(key)
+    if refusal:
+        raise UnsupportedError(refusal, operation="put", where=store.url, key=key)
+    budget = process_budget(options.max_in_flight_bytes)
+    return Job(store=store, key=key, condition=condition, options=options, budget=budget, attempt=attempt)
+
+
 def keepable(metadata: Metadata, store: ObjectStore) -> tuple[Metadata, tuple[str, ...]]:
     """What the destination can carry, and the names of what it cannot."""
     can = store.capabilities.metadata_fields
@@ -89,18 +106,22 @@ def described(answer: ObjectInfo, listed: ObjectInfo, store: ObjectStore) -> Obj
 
 def put(job: Job, data: Chunk, metadata: Metadata, computed: Digests) -> ObjectInfo:
     """Commit in one request; see ``commits.commit``."""
-    return commits.commit(
+    crash_points.reached("before-commit")
+    result = commits.commit(
         lambda: job.store.put(job.key, data, metadata=metadata, digests=computed, condition=job.condition),
         store=job.store,
         key=job.key,
         size=len(data),
         digests=computed,
     )
+    crash_points.reached("after-commit")
+    return result
 
 
 def complete(job: Job, upload: Upload, parts: list[Part], size: int, computed: Digests) -> ObjectInfo:
     """Commit an upload in parts; see ``commits.commit``."""
-    return commits.commit(
+    crash_points.reached("before-commit")
+    result = commits.commit(
         lambda: job.store.complete(upload, parts, size=size, digests=computed, condition=job.condition),
         store=job.store,
         key=job.key,
@@ -108,3 +129,5 @@ def complete(job: Job, upload: Upload, parts: list[Part], size: int, computed: D
         digests=commits.with_parts(computed, parts),
         settle=lambda: job.store.abort(upload),
     )
+    crash_points.reached("after-commit")
+    return result

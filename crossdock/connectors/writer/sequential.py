@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from crossdock import crash_points
 from crossdock.connectors import commits
 from crossdock.connectors.digests import COMBINABLE, Hasher, digest_of
 from crossdock.connectors.evidence import expect, foresee
@@ -127,11 +128,13 @@ def _stream_parts(
     upload = job.store.begin(
         job.key, part_size_bytes=part_size, metadata=metadata, size=passing.known.source.size
     )
+    crash_points.reached("upload-begun")
     parts = PartsInFlight(job, upload)
 
     def one(number: int, data: bytearray) -> Part:
         digests = digest_of(data, names)
         part = job.store.put_part(upload, number, data, digests=digests)
+        crash_points.reached("part-sent")
         return replace(part, digests=digests.merged(part.digests))
 
     def everything() -> Iterator[bytearray]:

@@ -7,46 +7,25 @@ behind after a failure.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from crossdock.connectors import evidence
-from crossdock.connectors.budget import process_budget
 from crossdock.connectors.published import learn
 from crossdock.connectors.strategy import Method, TransferOptions, choose_method
 from crossdock.connectors.streams import ObjectStream
-from crossdock.connectors.writer.job import Job, Written
+from crossdock.connectors.writer.job import Job, Written, job_of
 from crossdock.connectors.writer.ranges import put_ranges
+from crossdock.connectors.writer.receipts import Count, counting, receipt_of, weaknesses
 from crossdock.connectors.writer.sequential import write_stream
 from crossdock.connectors.writer.whole import copy_inside, put_whole
 from crossdock.errors import IntegrityError, UnsupportedError
-from crossdock.events import Event, Retried, emit, listening
-from crossdock.model import (
-    Condition,
-    Receipt,
-    Verification,
-)
+from crossdock.events import Retried, emit
+from crossdock.model import Condition, Receipt, Verification
 from crossdock.ports import ByteStream, ObjectStore
 
-__all__ = ["write"]
+__all__ = ["INTEGRITY_ATTEMPTS", "method_for", "write"]
 
 INTEGRITY_ATTEMPTS = 3  # a bit that flips again and again is loud, not patient
-
-
-class _Count:
-    """Counts what the layers retry below this write, and passes every event on."""
-
-    def __init__(self) -> None:
-        self.retries = 0
-        self.resent_bytes = 0
-        self.forward: Callable[[Event], None] = lambda _: None
-
-    def __call__(self, event: Event, /) -> None:
-        if isinstance(event, Retried):
-            self.retries += 1
-        self.forward(event)
 
 
 def write(
@@ -67,60 +46,15 @@ def write(
         UnsupportedError: The destination cannot hold this key or size.
         StorageError: Anything else; the destination key is as it was.
     """
-    refusal = store.refusal(key)
-    if refusal:
-        raise UnsupportedError(refusal, operation="put", where=store.url, key=key)
-    job = Job(
-        store=store,
-        key=key,
-        condition=condition,
-        options=options,
-        budget=process_budget(options.max_in_flight_bytes),
-    )
-    count, began = _Count(), time.monotonic()
-    with listening(count) as before:
-        count.forward = before
-        written = _write_any(stream, job, count)
-        known = written.known
-        level, words = evidence.judge(
-            known, written.result, written.computed, written.size, store.capabilities
-        )
-        if options.wanted is Verification.V3:
-            level, words = evidence.read_back(
-                known,
-                words,
-                source=stream.store,
-                sink=store,
-                written=written.result,
-                computed=written.computed,
-            )
-        evidence.demand(level, words, options, place=job.place)
-    weaker = _weaknesses(stream, store)
-    words = f"{words}; weaker: {', '.join(weaker)}" if weaker else words
-    source = f"{stream.store.url}/{known.source.key}" if stream.store is not None else ""
-    return Receipt(
-        source=source,
-        destination=job.place,
-        key=key,
-        size=written.size,
-        version=written.result.version,
-        source_version=known.source.version,
-        digests=written.computed.merged(written.result.digests),
-        verification=level,
-        evidence=words,
-        method=written.method.value,
-        parts=written.parts,
-        metadata_lost=written.lost,
-        retries=count.retries,
-        resent_bytes=count.resent_bytes,
-        duration_s=time.monotonic() - began,
-    )
+    job = job_of(store, key, condition=condition, options=options)
+    with counting() as count:
+        return receipt_of(stream, job, _write_any(stream, job, count), count)
 
 
-def _write_any(stream: ByteStream, job: Job, count: _Count) -> Written:
+def _write_any(stream: ByteStream, job: Job, count: Count) -> Written:
     """Choose a way and take it; a stored object whose bytes disagree with a digest is read and sent once more."""
     if not isinstance(stream, ObjectStream):
-        evidence.demand_strict(_weaknesses(stream, job.store), job.options, place=job.place)
+        evidence.demand_strict(weaknesses(stream, job.store), job.options, place=job.place)
         return write_stream(stream, job)
     stored, tries = stream, 0
     while True:
@@ -139,27 +73,27 @@ def _anew(stream: ObjectStream) -> ObjectStream:
     return ObjectStream(stream.store, stream.key, name=stream.name or "", info=stream.info)
 
 
-def _weaknesses(stream: ByteStream, store: ObjectStore) -> tuple[str, ...]:
-    stored = stream if isinstance(stream, ObjectStream) else None
-    return evidence.weaknesses(
-        stored.store.capabilities if stored is not None else None,
-        stored.info.version if stored is not None else None,
-        store.capabilities,
+def method_for(stream: ObjectStream, size: int | None, job: Job, *, passing: bool = False) -> Method:
+    """Which of the four ways this object takes; with ``passing`` one whose bytes pass here.
+
+    Raises:
+        UnsupportedError: The destination cannot hold it in any way.
+    """
+    source = stream.store.capabilities
+    inside = stream.store.endpoint == job.store.endpoint and source.server_side_copy
+    return choose_method(
+        size,
+        same_endpoint=inside and not passing,
+        ranged=source.ranged_reads and source.pinned_reads and bool(stream.info.version),
+        sink=job.store.capabilities,
+        part_size_bytes=job.options.part_size_bytes,
     )
 
 
 def _write_stored(stream: ObjectStream, job: Job) -> Written:
     info = stream.info  # first: of a web server the first answer tells what it can do
-    evidence.demand_strict(_weaknesses(stream, job.store), job.options, place=job.place)
-    source, sink = stream.store.capabilities, job.store.capabilities
-    choose = partial(
-        choose_method,
-        info.size,
-        ranged=source.ranged_reads and source.pinned_reads and bool(info.version),
-        sink=sink,
-        part_size_bytes=job.options.part_size_bytes,
-    )
-    method = choose(same_endpoint=stream.store.endpoint == job.store.endpoint and source.server_side_copy)
+    evidence.demand_strict(weaknesses(stream, job.store), job.options, place=job.place)
+    method = method_for(stream, info.size, job)
     if method is Method.COPY:
         stream.close()
         wanted = job.options.wanted
@@ -174,7 +108,8 @@ def _write_stored(stream: ObjectStream, job: Job) -> Written:
                     raise
                 # The store has just learned that its server copies no metadata.
         # Or nothing the source publishes would tell of the copy whether it is right; bytes that pass here do.
-        stream, method = _anew(stream), choose(same_endpoint=False)
+        stream = _anew(stream)
+        method = method_for(stream, info.size, job, passing=True)
     if method is Method.PUT:
         return put_whole(stream, job)
     if method is Method.PARTS:

@@ -24,6 +24,7 @@ __all__ = [
     "ShardEnd",
     "cut_tasks",
     "is_large",
+    "stretches",
 ]
 
 TASK_BYTES = 128 * MIB  # seconds of work: what a worker that comes late can take over
