@@ -33,9 +33,10 @@ $(DEV_READY): $(SETUP)
 demo: $(if $(wildcard $(DEV_READY)),$(DEV_READY),$(DEMO_READY))  ## a real migration on this machine, with faults, proven: two minutes
 	@$(BIN)/crossdock demo $(ARGS)
 
-# Its own script decides whether there is anything to do.
+# Their own scripts decide whether there is anything to do.
 test: $(DEV_READY)  ## all tests
 	@sh .ci/azurite $(VENV)
+	@sh .ci/postgres
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: static docs test  ## everything CI asks of the source: format, lint, types, import contracts, documents, tests
@@ -59,6 +60,7 @@ reference: $(DEV_READY)  ## write docs/reference/ anew from the code
 
 conformance: $(DEV_READY)  ## run the conformance suites against every end and record what passed
 	@sh .ci/azurite $(VENV)
+	@sh .ci/postgres
 	@$(BIN)/python -m pytest -q --conformance-only --conformance-record tests/conformance.json tests/connectors tests/integration/test_pairs.py
 	@$(BIN)/python docs/generate.py
 

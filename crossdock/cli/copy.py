@@ -11,6 +11,7 @@ from crossdock.cli.commands import redacted, resume_command, without_dry_run
 from crossdock.cli.ending import address, interrupted, show
 from crossdock.cli.flags import json_flag, options_flag, typed, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.limiting import limit_flags
 from crossdock.cli.lists import list_flags
 from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.output import json_line
@@ -91,6 +92,7 @@ __all__ = ["cp"]
     metavar="N",
     help="Objects at a time, in each process.",
 )
+@limit_flags
 @runner_flags
 @click.option(
     "--run-dir",
@@ -126,6 +128,7 @@ def cp(
     require: str | None,
     strict: bool | None,
     concurrency: int | None,
+    within: dict[str, Any],
     **what: Any,
 ) -> None:
     """Copy the objects below SRC to DST, prove each, and leave a record that can be resumed.
@@ -146,7 +149,7 @@ def cp(
         again = redacted(without_dry_run(typed(ctx)))
     else:
         what |= {"verify": verify, "require": require}
-        what |= {"concurrency": concurrency, "run_dir": run_dir, "run_options": run_option}
+        what |= {"concurrency": concurrency, "run_dir": run_dir, "run_options": run_option} | within
         what |= {"notify": notify, "plan": plan, "dry_run": dry_run}
         report = _migrate(src, dst, what, where, quiet=quiet, json=json)
         if dry_run and plan is not None:

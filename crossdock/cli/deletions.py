@@ -11,7 +11,7 @@ import click
 
 from crossdock.cli.ending import failure_row
 from crossdock.cli.output import json_line, line, visible
-from crossdock.cli.verdict import verdict
+from crossdock.cli.verdict import ends_the_same, verdict
 from crossdock.options import format_size
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ def show_both(report: CopiedAndDeleted, *, json: bool, quiet: bool, again: str, 
 def _text(report: CopiedAndDeleted, *, again: str, done: str) -> str:
     """The copies' verdict, the deletions before its last rows."""
     planned = report.copies.state == "planned"
-    lines = verdict(report.copies, next_command="" if report.ok and not planned else again).split("\n")
+    is_over = report.ok or (
+        ends_the_same(report.copies) and (report.deletes.ok or bool(report.deletes.not_begun))
+    )
+    lines = verdict(report.copies, next_command="" if is_over and not planned else again).split("\n")
     if report.copies.ok and not planned:
         deletes = report.deletes
         left = (

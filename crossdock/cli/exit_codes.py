@@ -35,7 +35,14 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...] = (
     ((errors.UnsafeError,), ExitCode.REFUSED),
     ((errors.StrictError,), ExitCode.REFUSED),  # an UnsupportedError, but asked for: going on would be weaker
     (
-        (errors.ConfigError, errors.CompositionError, errors.MissingExtraError, errors.UnsupportedError),
+        # RangeError: `cat --range` beyond the object; a range of our own making never ends a command, an object fails of it.
+        (
+            errors.ConfigError,
+            errors.CompositionError,
+            errors.MissingExtraError,
+            errors.UnsupportedError,
+            errors.RangeError,
+        ),
         ExitCode.USAGE,
     ),
     ((errors.DeniedError,), ExitCode.DENIED),  # CredentialsError is one

@@ -141,7 +141,7 @@ def _decision(source: ObjectSource, key: str, filters: Filters) -> Decision:
 
     name = _name(source, key)
     if name is None:
-        return Decision(taken=False, rule=f"the key is not below {source.url}")
+        return Decision(taken=False, rule=f"the key is not below {source.url}; write it whole, as ls shows it")
     info = source.store.stat(key) if filters.bounds else None
     return filters.decide(name, info)
 

@@ -37,6 +37,9 @@ from crossdock.cli.sync import sync
 __all__ = ["cli", "main"]
 
 
+_KEEPING = ("cp", "sync", "mv", "resume", "retry", "runs", "demo")  # commands of which a run is left
+
+
 class _Cli(click.Group):
     """A group that never shows a traceback for a user's mistake."""
 
@@ -55,7 +58,7 @@ class _Cli(click.Group):
             _detach_stdout()
             ctx.exit(ExitCode.BROKEN_PIPE)
         except (Exception, KeyboardInterrupt) as error:
-            _print_error(error, verbose=int(ctx.meta.get(VERBOSE, 0)))
+            _print_error(error, command=ctx.invoked_subcommand or "", verbose=int(ctx.meta.get(VERBOSE, 0)))
             ctx.exit(exit_code_of_error(error))
 
 
@@ -119,7 +122,7 @@ def _interrupt(_: int, __: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _print_error(error: BaseException, *, verbose: int) -> None:
+def _print_error(error: BaseException, *, command: str, verbose: int) -> None:
     """One line: operation, place, cause, what to do next; with ``-v`` the traceback before it."""
     from crossdock.errors import CrossdockError, UnexpectedError
 
@@ -129,7 +132,11 @@ def _print_error(error: BaseException, *, verbose: int) -> None:
 
         sys.stderr.write("".join(traceback.format_exception(error)))
     if isinstance(error, KeyboardInterrupt):
-        text = "interrupted; what was done is kept: the same command, or `crossdock runs resume`, goes on from there"
+        text = "interrupted"
+        if command in _KEEPING:
+            text += (
+                "; what was done is kept: the same command, or `crossdock runs resume`, goes on from there"
+            )
     elif expected:
         text = str(error)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from crossdock.cli.commands import resume_command
 from crossdock.cli.ending import interrupted, show
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.limiting import limit_flags
 from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.output import json_line
 from crossdock.cli.progress import progress
@@ -55,6 +56,7 @@ __all__ = ["retry"]
     metavar="N",
     help="Objects at a time, in each process.",
 )
+@limit_flags
 @runner_flags
 @notify_flags
 @json_flag("stdout has one JSON object a line: failures, at last the summary.")
@@ -71,6 +73,7 @@ def retry(
     sink_option: dict[str, str],
     run_option: dict[str, str],
     concurrency: int | None,
+    within: dict[str, Any],
     json: bool,
     quiet: bool,
 ) -> None:
@@ -90,6 +93,7 @@ def retry(
                 where=conditions,
                 runner=runner,
                 concurrency=concurrency,
+                **within,
                 source_options=source_option,
                 sink_options=sink_option,
                 run_options=run_option,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,7 @@ from crossdock.cli.commands import resume_command
 from crossdock.cli.ending import address, interrupted, show
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
+from crossdock.cli.limiting import limit_flags
 from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.output import json_line, line, visible
 from crossdock.cli.progress import duration, progress
@@ -120,6 +121,7 @@ def runs_show(run: str, *, run_option: dict[str, str], json: bool, quiet: bool) 
     metavar="N",
     help="Objects at a time, in each process.",
 )
+@limit_flags
 @runner_flags
 @notify_flags
 @json_flag("stdout has one JSON object a line: phases, failures, at last the summary.")
@@ -135,6 +137,7 @@ def runs_resume(
     sink_option: dict[str, str],
     run_option: dict[str, str],
     concurrency: int | None,
+    within: dict[str, Any],
     json: bool,
     quiet: bool,
 ) -> None:
@@ -152,6 +155,7 @@ def runs_resume(
                 run,
                 runner=runner,
                 concurrency=concurrency,
+                **within,
                 source_options=source_option,
                 sink_options=sink_option,
                 run_options=run_option,

@@ -12,16 +12,20 @@ from crossdock.options import format_size
 if TYPE_CHECKING:
     from crossdock.flows import FailureGroup, Report
 
-__all__ = ["headline", "next_step", "verdict"]
+__all__ = ["ends_the_same", "headline", "next_step", "verdict"]
 
 _HEADLINES = {
     "complete": "done: every object is at the destination, proven",
     "planned": "plan: nothing was moved",
     "interrupted": "interrupted: what was done is recorded, the rest can be resumed",
+    "limited": "stopped by a limit: what was done is recorded, the rest can be resumed",
     "running": "still running, or its driver was killed: it can be resumed",
     "listing": "still listing, or its driver was killed: nothing was moved",
     "failed": "the run broke off: what was done is recorded, the rest can be resumed",
 }
+
+_LASTING = ("archived", "collision", "missing", "refused")  # classes that come out of what was asked
+_STAYS_SO = "see what to do, above; the same command again ends the same"
 
 
 def verdict(report: Report, *, next_command: str) -> str:
@@ -37,7 +41,10 @@ def verdict(report: Report, *, next_command: str) -> str:
     lines.append("")
     if report.run_dir:
         lines.append(_row("record", report.run_dir))
-    lines.append(_row("next", next_command or "nothing; the same command again copies only what changes"))
+    nothing = (
+        _STAYS_SO if report.counts.failed else "nothing; the same command again copies only what changes"
+    )
+    lines.append(_row("next", next_command or nothing))
     return "\n".join(lines)
 
 
@@ -50,7 +57,7 @@ def headline(report: Report) -> str:
         )
         return f"not done: of {counts.planned:,} objects {' and '.join(parts)}"
     if report.state == "planned" and counts.failed:
-        return f"{_HEADLINES['planned']}; the destination refuses {counts.failed:,} objects"
+        return f"{_HEADLINES['planned']}; {counts.failed:,} of {counts.planned:,} objects are refused"
     return _HEADLINES.get(report.state, report.state)
 
 
@@ -66,7 +73,16 @@ def next_step(report: Report, *, resume: str, again: str) -> str:
         return again
     if report.counts.pending or any(group.retryable for group in report.failures):
         return resume
-    return again if report.counts.failed else ""
+    return again if report.counts.failed and not ends_the_same(report) else ""
+
+
+def ends_the_same(report: Report) -> bool:
+    """Whether nothing is left but failures that neither another attempt nor a new run of the same question mends."""
+    return (
+        bool(report.counts.failed)
+        and not report.counts.pending
+        and all(group.reason in _LASTING for group in report.failures)
+    )
 
 
 def _rows(report: Report) -> Iterator[str]:

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crossdock.connectors.dataframes import collect as collect, frames as frames
     from crossdock.connectors.objects import (
         AzureSink as AzureSink,
         AzureSource as AzureSource,
@@ -62,6 +63,7 @@ _OBJECTS = (
     "SFTPSink",
 )
 _HOMES = {
+    **dict.fromkeys(("frames", "collect"), "dataframes"),
     **dict.fromkeys(_OBJECTS, "objects"),
     **dict.fromkeys(("CONNECTORS", "Connector", "connector_for", "open_store", "split_url"), "registry"),
     "TransferOptions": "strategy",

@@ -1,7 +1,6 @@
 """Object sources and sinks as tasks: what `xd.source(url)` and `xd.sink(url)` hand out.
 
-A source called with a key gives a byte stream; a sink called with a stream writes it and gives a receipt. Both are
-picklable recipes over a store and a prefix: building one opens nothing.
+A source called with a key gives a byte stream, a sink writes one and gives a receipt. Building one opens nothing.
 """
 
 from __future__ import annotations
@@ -206,14 +205,20 @@ class ObjectSink(Task):
         return self.url, _told_options(self.store), self.overwrite, public_options(self.transfer)
 
     def verifying(
-        self, level: str | None = None, *, require: str | None = None, strict: bool | None = None
+        self,
+        level: str | None = None,
+        *,
+        require: str | None = None,
+        strict: bool | None = None,
+        bandwidth_bytes_per_s: int | None = None,
     ) -> ObjectSink:
-        """The same sink, asked for another level of verification; what is ``None`` stays as it is.
+        """The same sink, asked for another level of verification or bound of bytes; what is ``None`` stays as it is.
 
         Raises:
             ConfigError: There is no such level.
         """
         asked: dict[str, Any] = {"verify": level, "require": require, "strict": strict}
+        asked["bandwidth_bytes_per_s"] = bandwidth_bytes_per_s
         transfer = replace(
             self.transfer, **{name: value for name, value in asked.items() if value is not None}
         )
@@ -282,8 +287,8 @@ def source(url: str, **options: Any) -> Any:
     Raises:
         ConfigError: The URL's scheme or an option is unknown; the nearest match is named.
     """
-    tables = open_table(url, options)
-    return ObjectSource(*open_store(url, options)) if tables is None else tables.source()
+    table = open_table(url, options)
+    return table.source() if table is not None else ObjectSource(*open_store(url, options))
 
 
 def sink(url: str, **options: Any) -> Any:
@@ -295,8 +300,7 @@ def sink(url: str, **options: Any) -> Any:
         return tables.sink()
     overwrite = options.pop("overwrite", "always")
     transfer, rest = split_transfer_options(options)
-    store, prefix = open_store(url, rest, to_write=True)
-    return ObjectSink(store, prefix, overwrite=overwrite, transfer=transfer)
+    return ObjectSink(*open_store(url, rest, to_write=True), overwrite=overwrite, transfer=transfer)
 
 
 class _NamedSource(ObjectSource):

@@ -30,6 +30,7 @@ __all__ = [
     "connectors",
     "key_last",
     "open_store",
+    "open_table",
     "split_transfer_options",
     "split_url",
 ]
@@ -42,7 +43,8 @@ class Connector:
     """One system: where its code is and how its URLs read.
 
     ``store`` is called as ``store(bucket, options)`` and returns an ``ObjectStore``; ``options`` is its option class.
-    ``splits`` says what of a URL is the bucket: its first segment (``bucket``), scheme and host (``origin``), or all
+    Where ``kind`` is ``table`` it is called with the whole URL and returns what makes tasks over rows: it has ``source()``,
+    ``sink()`` and ``capabilities``. Its sources give record batches. ``splits`` says what of a URL is the bucket: its first segment (``bucket``), scheme and host (``origin``), or all
     but the last segment (``directory``). ``sink_defaults`` are options that a sink has unless told otherwise.
     """
 
@@ -55,6 +57,7 @@ class Connector:
     summary: str = ""
     splits: Literal["bucket", "origin", "directory"] = "bucket"
     is_sink: bool = True
+    kind: Literal["objects", "table"] = "objects"
     sink_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def load(self) -> tuple[Any, type[Any]]:
@@ -101,6 +104,8 @@ class Connector:
         """A root that the store takes, of a place that need not exist: building a store opens nothing."""
         if self.name == "local":
             return "/"
+        if self.kind == "table":
+            return f"{self.schemes[0]}{'+driver' if self.name == 'adbc' else ''}://host/database"
         return {"bucket": "bucket", "origin": f"{self.schemes[0]}://host", "directory": "host/directory"}[
             self.splits
         ]
@@ -169,6 +174,47 @@ CONNECTORS = (
         splits="directory",
         sink_defaults={"missing_root_is_empty": True},  # it may still be made
     ),
+    Connector(
+        name="postgresql",
+        schemes=("postgresql", "postgres"),
+        module="crossdock.connectors.sql",
+        store="PostgreSQLDatabase",
+        options="PostgreSQLOptions",
+        extra="postgresql",
+        summary="Tables and queries of a PostgreSQL",
+        kind="table",
+    ),
+    Connector(
+        name="sqlite",
+        schemes=("sqlite",),
+        module="crossdock.connectors.sql",
+        store="SQLiteDatabase",
+        options="SQLiteOptions",
+        extra="sqlite",
+        summary="Tables and queries of a SQLite file",
+        kind="table",
+    ),
+    Connector(
+        name="duckdb",
+        schemes=("duckdb",),
+        module="crossdock.connectors.sql",
+        store="DuckDBDatabase",
+        options="DuckDBOptions",
+        extra="duckdb",
+        summary="Tables and queries of a DuckDB file",
+        kind="table",
+    ),
+    Connector(
+        name="adbc",
+        schemes=("adbc",),
+        module="crossdock.connectors.sql",
+        store="ADBCDatabase",
+        options="ADBCOptions",
+        extra="adbc",
+        summary="Any database with an ADBC driver, adbc+NAME://, to read from",
+        kind="table",
+        is_sink=False,
+    ),
 )
 
 
@@ -203,6 +249,9 @@ def connector_for(scheme: str) -> Connector:
         ConfigError: Nobody opens such URLs; the nearest scheme is named.
     """
     rows = _by_scheme()
+    base, plus, _ = scheme.partition("+")
+    if plus and base in rows and rows[base].kind == "table":  # adbc+NAME
+        return rows[base]
     if scheme not in rows:
         found: Connector | None = _fsspec().connector_of(scheme)
         if found is not None:
@@ -222,8 +271,16 @@ def split_url(url: str) -> tuple[Connector, str, str]:
     demand_no_password(url)
     scheme, sep, rest = url.partition("://")
     if not sep:
+        _demand_path(url)
         scheme, rest = "file", url
     row = _chained(url) or connector_for(scheme.lower())
+    if row.kind == "table":
+        raise ConfigError(
+            f"{row.name} holds tables, not objects",
+            operation="open",
+            where=url.partition("?")[0],
+            hint="xd.source(url) and xd.sink(url) read and write its rows",
+        )
     if row.module.startswith(_BRIDGE):
         place = place_of(url)
         return row, place.root, place.key
@@ -241,6 +298,18 @@ def split_url(url: str) -> tuple[Connector, str, str]:
         directory, _, last = key.rpartition("/")
         return row, f"{bucket}/{directory}", last
     return row, bucket, key
+
+
+def _demand_path(text: str) -> None:
+    """Refuse ``s3:/bucket/x`` and rclone's ``s3:bucket/x``: read as paths they would fill a directory named ``s3:``."""
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.lower() in _by_scheme():
+        raise ConfigError(
+            f"a URL has two slashes behind {scheme}:",
+            operation="open",
+            where=text,
+            hint=f"write {scheme}://{rest.lstrip('/')}; a path of that name is ./{text}",
+        )
 
 
 def _chained(url: str) -> Connector | None:
@@ -295,6 +364,24 @@ def open_store(url: str, options: Mapping[str, Any], *, to_write: bool = False) 
     if to_write:
         row.demand_sink()
     return layered(store_class(bucket, parse_options(options_class, given, where=url))), key
+
+
+def open_table(url: str, options: Mapping[str, Any]) -> Any:
+    """What stands behind the URL of a table connector; ``None`` for a URL of objects. Opens no connection.
+
+    Raises:
+        ConfigError: The URL or an option is wrong, or the URL has a password.
+        MissingExtraError: The connector's package is not installed.
+    """
+    scheme, sep, _ = url.partition("://")
+    if not sep or is_chain(url):
+        return None
+    row = connector_for(scheme.lower())
+    if row.kind != "table":
+        return None
+    demand_no_password(url)
+    made, options_class = row.load()
+    return made(url, parse_options(options_class, options, where=url.partition("?")[0]))
 
 
 def split_transfer_options(options: Mapping[str, Any]) -> tuple[TransferOptions, dict[str, Any]]:

@@ -58,6 +58,12 @@ class TransferOptions:
         env=("CROSSDOCK_MAX_IN_FLIGHT_BYTES",),
         aliases=("max_in_flight",),
     )
+    bandwidth_bytes_per_s: int | None = option(
+        "Payload bytes a second of a whole run at most, divided evenly among its worker processes.",
+        unit="bytes",
+        env=("CROSSDOCK_BANDWIDTH_BYTES_PER_S",),
+        aliases=("bandwidth", "bwlimit"),
+    )
     verify: str = option(
         "Level of verification to go for: auto (the highest that costs no request, or at most two for an object that moves "
         "in parts), v0 or v1 (nothing only to prove the source), v2 (ask the source whatever it takes), v3 (read back).",
@@ -77,6 +83,10 @@ class TransferOptions:
     )
 
     def __post_init__(self) -> None:
+        if self.bandwidth_bytes_per_s is not None and self.bandwidth_bytes_per_s < 1:
+            raise ConfigError(
+                f"bandwidth_bytes_per_s is 1 or more, not {self.bandwidth_bytes_per_s}", operation="open"
+            )
         for name, known in (("verify", ("auto", *LEVELS)), ("require", LEVELS)):
             given = getattr(self, name)
             if str(given).lower() not in known:

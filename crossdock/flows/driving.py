@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from crossdock import crash_points
 from crossdock.connectors.objects import ObjectSink, ObjectSource
@@ -18,6 +19,7 @@ from crossdock.errors import CrossdockError, LedgerError
 from crossdock.events import Note, Observer, listening
 from crossdock.flows.compacting import AUTOMATIC_FROM, compact_ended
 from crossdock.flows.ledger import read_segment, read_shard
+from crossdock.flows.limits import NO_LIMITS, LimitReachedError, Limits
 from crossdock.flows.ownership import Owner
 from crossdock.flows.parts.agenda import Agenda, News
 from crossdock.flows.parts.words import ShardEnd
@@ -25,9 +27,10 @@ from crossdock.flows.records import best, is_left
 from crossdock.flows.report import Report, build_report, write_report
 from crossdock.flows.run_directory import RunDirectory
 from crossdock.flows.shards import Shard, longest_first
-from crossdock.flows.standing import read_standings
+from crossdock.flows.standing import any_passing, read_standings
 from crossdock.flows.tally import Tally
 from crossdock.flows.transfer import Hooks, ShardTransfer
+from crossdock.model import Counts
 from crossdock.ports import Runner
 
 __all__ = ["Drive"]
@@ -49,8 +52,9 @@ class Drive:
     observer: Observer
     concurrency: int
     again_only: bool = False  # only what a retry named
+    limits: Limits = NO_LIMITS
     _began: float = field(default_factory=time.monotonic)
-    _left: dict[int, Shard] = field(default_factory=dict)
+    _before: Counts = field(default_factory=Counts)  # what earlier drives did
 
     def run(self) -> Report:
         """Move what is left, and report.
@@ -59,21 +63,41 @@ class Drive:
             LedgerError: The run directory cannot be read or written, or was taken over.
             KeyboardInterrupt: Stopped by the user; what was in flight has ended, and the state is saved.
         """
-        hooks = Hooks(self.observer, Tally(self.directory.summary, self.observer))
+        hooks = self._hooks()
         self.directory.update(state="running")
         try:
             self._rounds(hooks)
+            if self._wants_another_chance(hooks):
+                hooks = self._hooks()
+                self._rounds(hooks)
         except KeyboardInterrupt:
             self._finish("interrupted", hooks)
             raise
+        except LimitReachedError as reached:
+            self.observer(Note(text=f"stopped: {reached}"))
+            return self._finish("limited", hooks)
         except BaseException as error:
             self._note_end(error)
             raise
         return self._finish(None, hooks)
 
+    def _hooks(self) -> Hooks:
+        return Hooks(self.observer, Tally(self.directory.summary, self.observer))
+
+    def _wants_another_chance(self, hooks: Hooks) -> bool:
+        """Whether objects failed of what may pass by itself: they get one more attempt, after everything else."""
+        failed = _tally(hooks).counts.failed - self.directory.summary.refuse
+        if self.again_only or not failed:
+            return False
+        if not any_passing(self.directory.files):
+            return False
+        self.observer(Note(text=f"{failed:,} objects failed; those that may be mended are tried once more"))
+        return True
+
     def _rounds(self, hooks: Hooks) -> None:
         """Run all shards, then those whose workers were lost, as often as the bound allows."""
         done = self._already_done(hooks)
+        self._before = self._before if self._before.planned else _tally(hooks).counts
         above = self.sink.transfer.split_above_bytes
         ordered = longest_first(self.directory.shards, above)
         shards: Iterator[Shard] = (each for each in ordered if each.number not in done)
@@ -123,6 +147,7 @@ class Drive:
         try:
             for item in loop.results():
                 self.owner.demand()
+                self._demand_limits(tally)
                 if item is None:
                     poller.look()
                 elif isinstance(item, ShardEnd):
@@ -135,6 +160,23 @@ class Drive:
             self._stop(hooks, loop)
             raise
         return lost
+
+    def _demand_limits(self, tally: Tally) -> None:
+        """Look at the user's limits, by what was done since this drive began.
+
+        Raises:
+            LimitReachedError: One is reached.
+        """
+        if self.limits == NO_LIMITS:
+            return
+        counts = tally.counts
+        reached = self.limits.reached(
+            failed=counts.failed - self._before.failed,
+            copied_bytes=counts.copied_bytes - self._before.copied_bytes,
+            now=datetime.now(UTC),
+        )
+        if reached is not None and counts.pending:
+            raise LimitReachedError(reached)
 
     def _stop(self, hooks: Hooks, loop: _Loop) -> None:
         """Begin nothing more, anywhere, and wait for what is in flight."""

@@ -13,6 +13,7 @@ __all__ = [
     "COLLISION",
     "DESTINATION_CHANGED",
     "MISSING",
+    "PASSING",
     "REASONS",
     "REFUSED",
     "SOURCE_CHANGED",
@@ -73,6 +74,8 @@ _HINTS = {
 }
 
 REASONS = tuple(_HINTS)
+PASSING = ("throttled", "stalled", "connection", "integrity", "storage")
+"""What may be over a while later, without anybody doing anything."""
 """Every class of failures."""
 
 # Worth another attempt when a person resumes the run, though no automatic retry would help.

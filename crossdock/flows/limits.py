@@ -9,7 +9,12 @@ from crossdock.errors import ConfigError
 from crossdock.flows.bounds import Size, size_bytes
 from crossdock.options import parse_age
 
-__all__ = ["NO_LIMITS", "Deadline", "Limits", "limits_of"]
+__all__ = ["NO_LIMITS", "Deadline", "LimitReachedError", "Limits", "limits_of"]
+
+
+class LimitReachedError(Exception):
+    """A drive stops: a limit its user set is reached. Never leaves the flows: the run's state says so."""
+
 
 Deadline = timedelta | datetime | str | None
 

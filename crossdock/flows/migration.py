@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from crossdock.combine import LocalRunner
 from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.errors import ConfigError
 from crossdock.events import Observer, ignore
 from crossdock.flows.bounds import Age, Size
 from crossdock.flows.driving import Drive
 from crossdock.flows.endpoints import open_ends, rebuilt
 from crossdock.flows.given import with_list
+from crossdock.flows.limits import Deadline
 from crossdock.flows.mapping import Given
+from crossdock.flows.means import Means, means_of
 from crossdock.flows.ownership import Owner
 from crossdock.flows.planned import demand_both, keep_transfer, open_plan
 from crossdock.flows.preparing import checked, create, demand_strength, is_there
@@ -26,10 +26,7 @@ from crossdock.flows.telling import Telling
 from crossdock.notifications.notifier import Notifier
 from crossdock.ports import Runner
 
-__all__ = ["DEFAULT_CONCURRENCY", "migrate", "plan", "resume"]
-
-DEFAULT_CONCURRENCY = 256  # threads that may wait: each endpoint's limit decides how many requests go out
-LOCAL_SHARDS = 4
+__all__ = ["migrate", "plan", "resume"]
 
 
 def migrate(
@@ -54,6 +51,10 @@ def migrate(
     require: str | None = None,
     strict: bool | None = None,
     concurrency: int | None = None,
+    max_errors: int | None = None,
+    max_bytes: Size = None,
+    deadline: Deadline = None,
+    bandwidth: Size = None,
     runner: Runner | None = None,
     run_dir: str | None = None,
     dry_run: bool = False,
@@ -108,6 +109,11 @@ def migrate(
         strict: Refuse ends that are weaker than the promise (no conditional writes, reads that cannot be pinned, no digest
             checked) before anything moves, and objects like that one by one.
         concurrency: Objects at a time in each process, at most; how many really move is found for each endpoint.
+        max_errors: Stop when more objects than this failed. A run that a limit stopped has the state ``limited`` and the exit
+            code 7, and can be resumed; what was under way has come to its end. Limits are not kept with the run.
+        max_bytes: Stop after so many bytes copied: bytes, or text such as ``10GiB``.
+        deadline: Stop at this time, or after this long (``90m``, ``2h``).
+        bandwidth: Payload bytes a second at most, for all processes of the run together, or text such as ``50MiB``.
         runner: Where shards run; threads of this process by default.
         run_dir: URL of this run's directory; by default one below the user's state directory. A run there that did not
             end, of the same question, is gone on with.
@@ -149,7 +155,15 @@ def migrate(
         on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
     )
     with Telling(RunHooks() if dry_run else hooks, "migrate", observer) as telling:
-        concurrency = _concurrency(concurrency)
+        means = means_of(
+            concurrency,
+            runner,
+            observer,
+            max_errors=max_errors,
+            max_bytes=max_bytes,
+            deadline=deadline,
+            bandwidth=bandwidth,
+        )
         demand_both(source, sink, plan, run_dir)
         ends = None
         if source is not None and sink is not None:
@@ -195,7 +209,7 @@ def migrate(
             if dry_run:
                 return Plan.read(*opened).report()
             telling.about(run_id=opened.run_id, source=opened.source.url, sink=opened.sink.url)
-            return _go_on(*opened, concurrency, runner, observer, telling)
+            return _go_on(opened.directory, opened.source, opened.sink, means, telling)
         if dry_run:
             planned = Plan.made(ends, question, observer)
             try:
@@ -206,11 +220,11 @@ def migrate(
         directory = RunDirectory(run_files(run_dir or f"{default_runs_url()}/{run_id}", run_options))
         asked = asked_of(ends, question)
         if run_dir is not None and is_there(directory, asked):
-            return _go_on(directory, ends.source, ends.sink, concurrency, runner, observer, telling)
+            return _go_on(directory, ends.source, ends.sink, means, telling)
         telling.about(run_id=run_id)
         with Owner(directory.files) as owner:
             create(directory, run_id, asked, ends, question, observer)
-            return _drive(directory, ends.source, ends.sink, owner, concurrency, runner, observer, telling)
+            return _drive(directory, ends.source, ends.sink, owner, means, telling)
 
 
 def resume(
@@ -219,6 +233,10 @@ def resume(
     source: ObjectSource | None = None,
     sink: ObjectSink | None = None,
     concurrency: int | None = None,
+    max_errors: int | None = None,
+    max_bytes: Size = None,
+    deadline: Deadline = None,
+    bandwidth: Size = None,
     runner: Runner | None = None,
     source_options: Mapping[str, Any] | None = None,
     sink_options: Mapping[str, Any] | None = None,
@@ -238,6 +256,10 @@ def resume(
         source: The source task, if it cannot be opened from what the run kept.
         sink: The sink task, likewise.
         concurrency: As ``migrate``.
+        max_errors: As ``migrate``, counted from now on.
+        max_bytes: As ``migrate``, counted from now on.
+        deadline: As ``migrate``.
+        bandwidth: As ``migrate``.
         runner: As ``migrate``.
         source_options: On top of the options the run kept: secrets are not kept.
         sink_options: Likewise.
@@ -257,29 +279,29 @@ def resume(
         on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
     )
     with Telling(hooks, "resume", observer) as telling:
-        concurrency = _concurrency(concurrency)
+        means = means_of(
+            concurrency,
+            runner,
+            observer,
+            max_errors=max_errors,
+            max_bytes=max_bytes,
+            deadline=deadline,
+            bandwidth=bandwidth,
+        )
         directory = open_run(run, run_options)
         document = directory.read()
         telling.about(run_id=document["run_id"])
         kept = rebuilt(document["asked"], source_options, sink_options)
         from_, to = source or kept[0], sink or kept[1]
         telling.about(source=from_.url, sink=to.url)
-        return _go_on(directory, from_, to, concurrency, runner, observer, telling)
-
-
-def _concurrency(given: int | None) -> int:
-    if given is not None and given < 1:
-        raise ConfigError(f"concurrency is 1 or more, not {given}", operation="migrate")
-    return given or DEFAULT_CONCURRENCY
+        return _go_on(directory, from_, to, means, telling)
 
 
 def _go_on(
     directory: RunDirectory,
     source: ObjectSource,
     sink: ObjectSink,
-    concurrency: int,
-    runner: Runner | None,
-    observer: Observer,
+    means: Means,
     telling: Telling,
 ) -> Report:
     with Owner(directory.files) as owner:
@@ -291,7 +313,7 @@ def _go_on(
         sink.store.check()
         demand_strength(source, sink)
         keep_transfer(directory, sink)
-        return _drive(directory, source, sink, owner, concurrency, runner, observer, telling)
+        return _drive(directory, source, sink, owner, means, telling)
 
 
 def _drive(
@@ -299,18 +321,17 @@ def _drive(
     source: ObjectSource,
     sink: ObjectSink,
     owner: Owner,
-    concurrency: int,
-    runner: Runner | None,
-    observer: Observer,
+    means: Means,
     telling: Telling,
 ) -> Report:
     drive = Drive(
         directory=directory,
         source=source,
-        sink=sink,
+        sink=sink.verifying(bandwidth_bytes_per_s=means.bandwidth_bytes_per_s),
         owner=owner,
-        runner=runner or LocalRunner(threads=LOCAL_SHARDS, window=LOCAL_SHARDS),
-        observer=observer,
-        concurrency=concurrency,
+        runner=means.runner,
+        observer=means.observer,
+        concurrency=means.concurrency,
+        limits=means.limits,
     )
     return telling.driven(directory, drive.run)

@@ -14,7 +14,7 @@ from typing import Any
 from crossdock import crash_points
 from crossdock.connectors.evidence import demand_strict, weaknesses
 from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.errors import LedgerError, NotFoundError
+from crossdock.errors import CrossdockError, LedgerError, NotFoundError
 from crossdock.events import Listed, Observer
 from crossdock.flows.endpoints import Ends, settled
 from crossdock.flows.listing import Ahead, Listing, in_order
@@ -96,10 +96,14 @@ def is_there(directory: RunDirectory, asked: Mapping[str, Any]) -> bool:
 def _forget(directory: RunDirectory) -> bool:
     """Remove a run that ended before it had a plan: nothing was moved, and nothing refers to it."""
     with Owner(directory.files):
-        for name in list(directory.files.names("manifest/")):
-            directory.files.delete(name)
-        directory.files.delete("run.json")
+        _empty(directory)
     return False
+
+
+def _empty(directory: RunDirectory) -> None:
+    for name in list(directory.files.names("manifest/")):
+        directory.files.delete(name)
+    directory.files.delete("run.json")
 
 
 def create(
@@ -114,11 +118,16 @@ def create(
 
     Raises:
         ConfigError: The question does not fit the source; nothing was written.
-        NotFoundError: Nothing is there, or nothing matches.
+        NotFoundError: Nothing is there, or nothing matches. After this, as after every other error of the listing or by
+            Ctrl-C, no run is left.
     """
     rules_of(ends, question)
     directory.create(run_id, asked)
-    summary, excluded = write_plan(directory.files, ends, question, observer)
+    try:
+        summary, excluded = write_plan(directory.files, ends, question, observer)
+    except (Exception, KeyboardInterrupt) as error:
+        _forget_unplanned(directory, error)
+        raise
     crash_points.reached("manifest-written")
     manifest = Manifest(files=directory.files, run_id=run_id, parts=summary.parts)
     alone_bytes = ends.sink.transfer.split_above_bytes
@@ -126,6 +135,14 @@ def create(
     directory.write_shards(cut_shards((manifest.work(part) for part in range(summary.parts)), size))
     crash_points.reached("shards-written")
     directory.update(state="planned", plan=summary.as_dict(), excluded=excluded)
+
+
+def _forget_unplanned(directory: RunDirectory, error: BaseException) -> None:
+    """Leave no run that never was: it would be told as killed for ever. Its owner calls; half a manifest goes first."""
+    try:
+        _empty(directory)
+    except CrossdockError as failure:
+        error.add_note(f"the run's directory {directory.url} stays, and is of no use: {failure}")
 
 
 def write_plan(
@@ -144,16 +161,18 @@ def write_plan(
         rows = plan_objects(listed.pages(), ahead.find, rules)
         summary = write_manifest(files, weighing.watch(rows))
     if not summary.planned:
-        raise _nothing(ends, listed.objects)
+        raise _nothing(ends, question, listed.objects)
     is_listed = ends.one is None and ends.given is None
     load = weighing.load(listed=listed.objects if is_listed else None).as_dict()
     return replace(summary, load=load), listed.objects - summary.planned
 
 
-def _nothing(ends: Ends, listed: int) -> NotFoundError:
+def _nothing(ends: Ends, question: Question, listed: int) -> NotFoundError:
     if listed:
         cause = f"none of {listed} objects matches the filters"
-        hint = "* stays within a segment: write **/*.csv for any depth; crossdock ls --explain KEY says what decides"
+        hint = "crossdock ls --explain KEY says what decides"
+        if question.include:
+            hint = f"* stays within a segment: write **/*.csv for any depth; {hint}"
     else:
         cause, hint = (
             "there is no object and no prefix of this name, or nothing below it",

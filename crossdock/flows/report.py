@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["FailureGroup", "Report", "build_report", "write_report"]
 
 _READINGS = 3
+_ENDED_EARLY = {"interrupted": 130, "limited": 7}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A run in numbers. ``counts.planned = copied + skipped + failed + pending`` always holds.
 
-    ``state`` is ``complete``, ``incomplete`` (something failed or is pending), ``interrupted``, ``running``, ``empty``
+    ``state`` is ``complete``, ``incomplete`` (something failed or is pending), ``interrupted``, ``limited``, ``running``, ``empty``
     or, for a dry run, ``planned``. ``levels`` counts copied objects by verification level, ``methods`` by how they were
     written (``found``: an earlier attempt had written them), ``metadata_lost`` objects by the field that was lost.
     ``records_gone`` objects were recorded once and are not any more: somebody removed segments of the ledger; they are
@@ -81,9 +82,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """What a command should end with (CONTRACT section 4): 0, 3, 5 or 130."""
-        if self.state == "interrupted":
-            return 130
+        """What a command should end with (CONTRACT section 4): 0, 3, 5, 7 or 130."""
+        if self.state in _ENDED_EARLY:
+            return _ENDED_EARLY[self.state]
         if not self.ok:
             return 5
         return 0 if self.counts.planned else 3

@@ -30,6 +30,7 @@ _WORDS = {
     "complete": "done: every object is at the destination",
     "incomplete": "not done",
     "interrupted": "interrupted: the rest can be resumed",
+    "limited": "a limit stopped it: the rest can be resumed",
     "running": "still running, or its driver was killed",
     "planned": "planned: nothing was moved",
     "failed": "the run broke off: the rest can be resumed",

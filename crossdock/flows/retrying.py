@@ -14,18 +14,19 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from crossdock.combine import LocalRunner
 from crossdock.combine.hooks import RunHook, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError, CrossdockError
 from crossdock.events import Note, Observer, ignore
+from crossdock.flows.bounds import Size
 from crossdock.flows.columns import to_parquet
 from crossdock.flows.driving import Drive
 from crossdock.flows.endpoints import rebuilt
 from crossdock.flows.failures import REASONS
 from crossdock.flows.filters import Filters, compile_filters
 from crossdock.flows.ledger import records_of
-from crossdock.flows.migration import DEFAULT_CONCURRENCY, LOCAL_SHARDS
+from crossdock.flows.limits import Deadline
+from crossdock.flows.means import means_of
 from crossdock.flows.ownership import Owner
 from crossdock.flows.preparing import demand_strength
 from crossdock.flows.records import SCHEMA, Record, RecordState, to_columns
@@ -90,6 +91,10 @@ def retry(
     source: ObjectSource | None = None,
     sink: ObjectSink | None = None,
     concurrency: int | None = None,
+    max_errors: int | None = None,
+    max_bytes: Size = None,
+    deadline: Deadline = None,
+    bandwidth: Size = None,
     runner: Runner | None = None,
     source_options: Mapping[str, Any] | None = None,
     sink_options: Mapping[str, Any] | None = None,
@@ -116,6 +121,10 @@ def retry(
         source: As ``resume``.
         sink: As ``resume``.
         concurrency: As ``resume``.
+        max_errors: As ``resume``.
+        max_bytes: As ``resume``.
+        deadline: As ``resume``.
+        bandwidth: As ``resume``.
         runner: As ``resume``.
         source_options: As ``resume``.
         sink_options: As ``resume``.
@@ -143,8 +152,15 @@ def retry(
         0
     """
     condition = parse_where(where)
-    if concurrency is not None and concurrency < 1:
-        raise ConfigError(f"concurrency is 1 or more, not {concurrency}", operation="retry")
+    means = means_of(
+        concurrency,
+        runner,
+        observer,
+        max_errors=max_errors,
+        max_bytes=max_bytes,
+        deadline=deadline,
+        bandwidth=bandwidth,
+    )
     hooks = run_hooks_of(
         on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
     )
@@ -166,11 +182,12 @@ def retry(
             drive = Drive(
                 directory=directory,
                 source=from_,
-                sink=to,
+                sink=to.verifying(bandwidth_bytes_per_s=means.bandwidth_bytes_per_s),
                 owner=owner,
-                runner=runner or LocalRunner(threads=LOCAL_SHARDS, window=LOCAL_SHARDS),
+                runner=means.runner,
                 observer=observer,
-                concurrency=concurrency or DEFAULT_CONCURRENCY,
+                concurrency=means.concurrency,
+                limits=means.limits,
                 again_only=True,
             )
             return replace(telling.driven(directory, drive.run), retried=marked)

@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossdock.flows.arrays import array_of
+from crossdock.flows.failures import PASSING
 from crossdock.flows.records import RecordState
 from crossdock.flows.run_files import RunFiles
 from crossdock.flows.segments import read_tables
 from crossdock.flows.tally import ShardCounts
 
-__all__ = ["COLUMNS", "Standing", "in_state", "read_standings", "standing_of", "winners"]
+__all__ = ["COLUMNS", "Standing", "any_passing", "in_state", "read_standings", "standing_of", "winners"]
 
 COLUMNS = ("row", "state", "size", "method", "retryable", "time")
 """What ``winners`` and ``standing_of`` look at."""
@@ -112,6 +113,15 @@ def read_standings(files: RunFiles) -> Iterator[tuple[int, Standing]]:
     """For each shard with records, in order, its standing; memory and requests as ``segments.read_tables``."""
     for shard, table in read_tables(files, COLUMNS):
         yield shard, standing_of(table)
+
+
+def any_passing(files: RunFiles) -> bool:
+    """Whether an object's last word is a failure that may pass by itself; requests and memory as ``read_standings``."""
+    for _, table in read_tables(files, (*COLUMNS, "reason")):
+        failed = in_state(winners(table), RecordState.FAILED)
+        if failed.num_rows and pc.any(_one_of(failed["reason"], PASSING)).as_py():
+            return True
+    return False
 
 
 def _one_of(column: Any, values: tuple[str, ...]) -> Any:

@@ -7,7 +7,8 @@ what they did, so that a test can prove that its fault really happened. `FaultPr
 server.
 
 The suites are the specification: `StoreSuite` of the port, `SourceSuite` and `SinkSuite` of the tasks over it, `PairSuite` of
-every source into every sink. An `End` is what they are given; `Watcher` looks at a destination while something runs.
+every source into every sink; `TableSuite` of connectors that move rows. An `End` (a `TableEnd`) is what they are given;
+`Watcher` looks at a destination while something runs.
 
 Everything here is imported late: naming one server never loads the other's libraries.
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from crossdock.testing.sink_suite import SinkSuite
     from crossdock.testing.source_suite import SourceSuite
     from crossdock.testing.store_suite import ReadOnlyStoreSuite, StoreSuite
+    from crossdock.testing.tables import TableEnd, TableSuite
     from crossdock.testing.watcher import Watcher
     from crossdock.testing.webhook import EmbeddedWebhook
 
@@ -54,6 +56,8 @@ __all__ = [
     "SinkSuite",
     "SourceSuite",
     "StoreSuite",
+    "TableEnd",
+    "TableSuite",
     "Watcher",
 ]
 
@@ -70,6 +74,8 @@ _HOMES = {
     "SinkSuite": "crossdock.testing.sink_suite",
     "SourceSuite": "crossdock.testing.source_suite",
     "StoreSuite": "crossdock.testing.store_suite",
+    "TableEnd": "crossdock.testing.tables",
+    "TableSuite": "crossdock.testing.tables",
     "Watcher": "crossdock.testing.watcher",
     "HOSTILE_KEYS": "crossdock.testing.hostile",
     "HOSTILE_METADATA": "crossdock.testing.hostile",

@@ -66,13 +66,15 @@ class End:
         """The end as a source of what is below ``prefix``; opens nothing."""
         if self.store is not None:
             return ObjectSource(layered(self.store), prefix)
-        return xd.source(self.url + prefix, **self.options)
+        source: ObjectSource = xd.source(self.url + prefix, **self.options)
+        return source
 
     def sink(self, prefix: str = "", **transfer: Any) -> ObjectSink:
         """The end as a sink below ``prefix``, with options of ``TransferOptions``; opens nothing."""
         if self.store is not None:
             return ObjectSink(layered(self.store), prefix, transfer=split_transfer_options(transfer)[0])
-        return xd.sink(self.url + prefix, **self.options, **transfer)
+        sink: ObjectSink = xd.sink(self.url + prefix, **self.options, **transfer)
+        return sink
 
     @cached_property
     def root(self) -> ObjectSource:

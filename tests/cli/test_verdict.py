@@ -18,6 +18,9 @@ DENIED = FailureGroup(
 REFUSED = FailureGroup(
     reason="refused", count=1, keys=("x",), message="too long", hint="exclude it", retryable=0
 )
+CHANGED = FailureGroup(
+    reason="source changed", count=1, keys=("y",), message="replaced", hint="run it again", retryable=0
+)
 
 
 def report(state="complete", failures=(), **numbers):
@@ -71,6 +74,13 @@ def test_nothing_left_to_do_says_so():
     )
 
 
+def test_what_no_command_mends_is_not_given_as_the_next_command():
+    """The same command would end the same: what to do is said of each class of failures."""
+    assert verdict(report("incomplete", [REFUSED], copied=99, failed=1), next_command="").endswith(
+        "next      see what to do, above; the same command again ends the same"
+    )
+
+
 @pytest.mark.parametrize(
     ("told", "ended"),
     [
@@ -78,7 +88,7 @@ def test_nothing_left_to_do_says_so():
         ("not done: of 100 objects 1 failed and 9 pending", report("incomplete", copied=90, failed=1)),
         ("not done: of 100 objects 10 pending", report("incomplete", copied=90)),
         ("plan: nothing was moved", report("planned")),
-        ("plan: nothing was moved; the destination refuses 1 objects", report("planned", failed=1)),
+        ("plan: nothing was moved; 1 of 100 objects are refused", report("planned", failed=1)),
         ("interrupted: what was done is recorded, the rest can be resumed", report("interrupted", copied=9)),
     ],
 )
@@ -93,7 +103,9 @@ def test_the_first_line_says_how_it_ended(told, ended):
         ("AGAIN", report("planned")),
         ("RESUME", report("interrupted", copied=9)),
         ("RESUME", report("incomplete", [DENIED], copied=93, failed=7)),
-        ("AGAIN", report("incomplete", [REFUSED], copied=99, failed=1)),
+        ("", report("incomplete", [REFUSED], copied=99, failed=1)),
+        ("AGAIN", report("incomplete", [CHANGED], copied=99, failed=1)),
+        ("RESUME", report("incomplete", [REFUSED], copied=90, failed=1)),
     ],
 )
 def test_the_next_step_is_the_one_that_helps(expected, ended):

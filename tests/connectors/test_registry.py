@@ -54,6 +54,17 @@ def test_an_unknown_scheme_names_the_nearest():
         xd.source("gss://bucket/")
 
 
+@pytest.mark.parametrize("url", ["s3:/bucket/x", "s3:bucket/x", "GS:bucket"])
+def test_a_url_without_its_slashes_is_no_directory(url):
+    """A stranger who types rclone's form must not find the objects in a local directory named ``s3:``."""
+    with pytest.raises(xd.ConfigError, match="a URL has two slashes behind"):
+        split_url(url)
+
+
+def test_a_path_may_still_look_like_a_url():
+    assert split_url("./s3:/bucket/x")[0].name == "local"
+
+
 @pytest.mark.parametrize("url", ["s3://", "gs:///key", ""])
 def test_a_url_without_a_place_is_a_mistake(url):
     with pytest.raises(xd.ConfigError, match="names no"):

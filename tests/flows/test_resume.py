@@ -257,18 +257,39 @@ def test_a_run_that_died_while_listing_is_started_anew():
     source, store, place = filled({"a": b"1"}), Troubled(), f"memory://{bucket()}/"
     store.put("z", b"")
 
-    def refuse(verb, key):
-        if verb == "list":
-            raise DeniedError("no")
+    class KilledError(BaseException):
+        """What nobody catches, as nobody catches SIGKILL."""
 
-    store.before = refuse
-    with pytest.raises(DeniedError):
+    def die(verb, key):
+        if verb == "list":
+            raise KilledError
+
+    store.before = die
+    with pytest.raises(KilledError):
         xd.migrate(source, store.sink(), run_dir=place)
     with pytest.raises(LedgerError, match="nothing was moved"):
         xd.resume(place, sink=store.sink())
     store.before = quietly
 
     assert numbers(xd.migrate(source, store.sink(), run_dir=place)) == (1, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("reason", ["a page fails", "nothing matches", "Ctrl-C"])
+def test_a_run_that_could_not_be_planned_leaves_no_run(reason):
+    """It would be told as killed for ever, and there is nothing in it."""
+    source, store, place = filled({"a": b"1"}), Troubled(), f"memory://{bucket()}/"
+    store.put("z", b"")
+
+    def stop(verb, key):
+        if verb == "list" and reason != "nothing matches":
+            raise DeniedError("no") if reason == "a page fails" else KeyboardInterrupt
+
+    store.before = stop
+    with pytest.raises((DeniedError, NotFoundError, KeyboardInterrupt)):
+        xd.migrate(source, store.sink(), run_dir=place, include="b" if reason == "nothing matches" else ())
+
+    assert list(run_files(place).names()) == []
+    assert list(xd.source(place).list()) == []
 
 
 def test_there_is_no_run_where_none_was():

@@ -49,12 +49,29 @@ class Client:
         self.heads = True
 
     def open(
-        self, operation: str, method: str, key: str | None, headers: Mapping[str, str], *, follow: bool = True
+        self,
+        operation: str,
+        method: str,
+        key: str | None,
+        headers: Mapping[str, str],
+        *,
+        follow: bool = True,
+        body: bytes | None = None,
+        shown: str | None = None,
     ) -> Any:
         """Send one request; the answer, whatever its status, has its body still to be read.
 
         Requests: one, one more for each redirect, and one more if the server answers 401 and the credentials, asked for
         again, have changed meanwhile.
+
+        Args:
+            operation: For errors.
+            method: HTTP's.
+            key: The request target without its first slash.
+            headers: For the URL's own origin only.
+            follow: Whether redirects are followed; a request with a body is not to be.
+            body: Of the request.
+            shown: What errors call the target, where it holds a secret.
 
         Raises:
             UnsupportedError: A redirect leads where it is not followed to.
@@ -62,12 +79,17 @@ class Client:
             StalledError: No progress.
         """
         private = self._credentials(fresh=False)
-        response = self._followed(operation, method, key, {**headers, **private}, follow=follow)
+        place = {"operation": operation, "where": self.where, "key": key if shown is None else shown}
+
+        def sent(private: dict[str, str]) -> Any:
+            return self._followed(place, method, key, {**headers, **private}, follow=follow, body=body)
+
+        response = sent(private)
         if response.status == 401 and private:
             renewed = self._credentials(fresh=True)
             if renewed != private:
                 response.close()
-                response = self._followed(operation, method, key, {**headers, **renewed}, follow=follow)
+                response = sent(renewed)
         return response
 
     def refused(self, response: Any, operation: str, key: str | None) -> Exception:
@@ -88,9 +110,15 @@ class Client:
         return self._private
 
     def _followed(
-        self, operation: str, method: str, key: str | None, headers: dict[str, str], *, follow: bool
+        self,
+        place: dict[str, Any],
+        method: str,
+        key: str | None,
+        headers: dict[str, str],
+        *,
+        follow: bool,
+        body: bytes | None,
     ) -> Any:
-        place: dict[str, Any] = {"operation": operation, "where": self.where, "key": key}
         ours = {
             name: value
             for name, value in headers.items()
@@ -106,7 +134,7 @@ class Client:
         for _ in range(self._options.max_redirects + 1):
             # Credentials, cookies and whatever else the user gave stay with the origin they were given for.
             sent = common | (headers if target.origin == self._root.origin else ours)
-            response, address = self._hop(target, method, sent, place, inside=inside)
+            response, address = self._hop(target, method, sent, place, inside=inside, body=body)
             if inside is None:
                 inside = self._options.allow_private_redirects or (
                     address is not None and is_private(address)
@@ -130,19 +158,20 @@ class Client:
         place: dict[str, Any],
         *,
         inside: bool | None,
+        body: bytes | None,
     ) -> tuple[Any, str | None]:
         """One hop; ``inside`` is ``None`` for the first, else whether private addresses may be asked."""
         if proxy_of(target) is not None:
             self._demand_public_name(target, place, inside=inside)
             with translated(place["operation"], place["where"], place["key"]):
-                return self._routes.send(target, method, headers, address=None), None
+                return self._routes.send(target, method, headers, address=None, body=body), None
         addresses = self._addresses(target, place)
         if inside is False and any(is_private(address) for address in addresses):
             raise _private_redirect(target, place)
         with translated(place["operation"], place["where"], place["key"]):
             for number, address in enumerate(addresses, start=1):
                 try:
-                    return self._routes.send(target, method, headers, address=address), address
+                    return self._routes.send(target, method, headers, address=address, body=body), address
                 except (vendor.NewConnectionError, vendor.ConnectTimeoutError):
                     if number == len(addresses):
                         self._forget(target)

@@ -61,7 +61,15 @@ class Routes:
         self._pools: OrderedDict[Any, urllib3.HTTPConnectionPool] = OrderedDict()
         self._context: ssl.SSLContext | None = None
 
-    def send(self, target: Target, method: str, headers: dict[str, str], *, address: str | None) -> Any:
+    def send(
+        self,
+        target: Target,
+        method: str,
+        headers: dict[str, str],
+        *,
+        address: str | None,
+        body: bytes | None = None,
+    ) -> Any:
         """One request; the answer's body is still to be read. Raises what urllib3 raises.
 
         Args:
@@ -69,6 +77,7 @@ class Routes:
             method: HTTP's.
             headers: Without Host.
             address: Connect here instead of looking the host up; ``None`` for the first hop and through proxies.
+            body: Of the request.
         """
         proxy = proxy_of(target)
         absolute = proxy is not None and target.scheme == "http"
@@ -76,6 +85,7 @@ class Routes:
         return self._pool(target, address, proxy).urlopen(
             method,
             "/",
+            body=body,
             headers=sent,
             preload_content=False,
             decode_content=False,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from crossdock import crash_points
 from crossdock.connectors import commits
+from crossdock.connectors.bandwidth import Bandwidth, process_bandwidth
 from crossdock.connectors.budget import Budget, process_budget
 from crossdock.connectors.published import Published, from_answer, learn
 from crossdock.connectors.strategy import Method, TransferOptions
@@ -34,6 +35,7 @@ class Job:
     condition: Condition
     options: TransferOptions
     budget: Budget
+    bandwidth: Bandwidth
     attempt: int = 0
 
     @property
@@ -77,7 +79,15 @@ def job_of(
     if refusal:
         raise UnsupportedError(refusal, operation="put", where=store.url, key=key)
     budget = process_budget(options.max_in_flight_bytes)
-    return Job(store=store, key=key, condition=condition, options=options, budget=budget, attempt=attempt)
+    return Job(
+        store=store,
+        key=key,
+        condition=condition,
+        options=options,
+        budget=budget,
+        bandwidth=process_bandwidth(options.bandwidth_bytes_per_s),
+        attempt=attempt,
+    )
 
 
 def keepable(metadata: Metadata, store: ObjectStore) -> tuple[Metadata, tuple[str, ...]]:

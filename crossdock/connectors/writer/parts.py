@@ -43,7 +43,9 @@ class PartsInFlight:
             size: Its bytes.
             taken: What was taken of the budget for it already; given back here.
         """
-        taken = self._job.budget.acquire(size) if taken is None else taken
+        if taken is None:
+            self._job.bandwidth.take(size)
+            taken = self._job.budget.acquire(size)
 
         def run() -> Part:
             try:

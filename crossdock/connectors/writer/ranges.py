@@ -20,6 +20,7 @@ def put_ranges(stream: ObjectStream, listed: ObjectInfo, job: Job) -> Written:
     known, part_size = parted.learned(stream.store, listed, job)
     first = ByteRange(0, min(part_size, listed.size or 0))
     # What an opened answer buffers counts, too: hundreds of objects may wait for their turn.
+    job.bandwidth.take(len(first))
     taken = job.budget.acquire(len(first))
     unread: list[ObjectReader] = []
     try:

@@ -55,6 +55,7 @@ def put_whole(stream: ObjectStream, job: Job) -> Written:
     if job.options.required > Verification.V1:
         asked = job.learn(stream.info, stream.store, in_parts=False)
         expect(asked, job.options, place=job.place)
+    job.bandwidth.take(size)
     with job.budget.holding(size):
         reader = stream.opened()
         try:
