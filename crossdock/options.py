@@ -99,16 +99,23 @@ class Secret:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.is_reference:
             return Secret, (self._text,)
-        # uuid5: the same secret always gets the same name, so that equal recipes pickle equally.
-        name = f"CROSSDOCK_SECRET_{uuid.uuid5(uuid.NAMESPACE_OID, self._text).hex.upper()}"
-        os.environ[name] = self._text
-        return Secret, (f"env:{name}",)
+        reference = self._reference()
+        os.environ[reference.removeprefix("env:")] = self._text
+        return Secret, (reference,)
 
+    def _reference(self) -> str:
+        """The text of a reference; of a secret given as text, the reference that its pickle is."""
+        if self.is_reference:
+            return self._text
+        # uuid5: the same secret always gets the same name, so that equal recipes pickle equally.
+        return f"env:CROSSDOCK_SECRET_{uuid.uuid5(uuid.NAMESPACE_OID, self._text).hex.upper()}"
+
+    # By what was written, not by what it leads to: a comparison runs no command and never fails.
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self.reveal() == other.reveal()
+        return isinstance(other, Secret) and self._reference() == other._reference()
 
     def __hash__(self) -> int:
-        return hash(Secret)
+        return hash(self._reference())
 
     def __repr__(self) -> str:
         return "Secret(***)"
