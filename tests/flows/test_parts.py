@@ -245,7 +245,7 @@ def test_an_upload_that_always_vanishes_is_a_failure(source, sink, place):
     report = moved(source, sink, place)
 
     assert numbers(report) == (1, 0, 0, 1, 0)
-    assert sink.count("begin") == 3
+    assert sink.count("begin") == 2 * 3  # the run gives it one more chance at its end
     assert open_uploads(sink) == []
 
 
