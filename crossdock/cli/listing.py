@@ -99,8 +99,14 @@ def ls(
             "nothing is there",
             operation="list",
             where=url,
-            hint="" if quiet else "look at the bucket's keys with `crossdock ls`, without the prefix",
+            hint=_hint(url, quiet=quiet),
         )
+
+
+def _hint(url: str, *, quiet: bool) -> str:
+    if "*" in url:
+        return "the URL of ls is a prefix, without wildcards; they go to --include"
+    return "" if quiet else "look at the bucket's keys with `crossdock ls`, without the prefix"
 
 
 def _name(source: ObjectSource, key: str) -> str | None:
@@ -141,7 +147,9 @@ def _decision(source: ObjectSource, key: str, filters: Filters) -> Decision:
 
     name = _name(source, key)
     if name is None:
-        return Decision(taken=False, rule=f"the key is not below {source.url}; write it whole, as ls shows it")
+        return Decision(
+            taken=False, rule=f"the key is not below {source.url}; write it whole, as ls shows it"
+        )
     info = source.store.stat(key) if filters.bounds else None
     return filters.decide(name, info)
 

@@ -166,9 +166,7 @@ def test_a_run_is_listed_shown_and_found_by_its_url(source, gcs, tmp_path):
     shown = crossdock("runs", "show", place, "--json")
 
     assert listed[0] == 0
-    assert re.search(
-        r"^nightly  .*complete .* 3 of 3  .*source/ -> gs://archive/$", listed[1], re.MULTILINE
-    )
+    assert re.search(r"^nightly  .*complete .* 3 of 3  .*source/ -> gs://archive/$", listed[1], re.MULTILINE)
     assert (shown[0], rows(shown[1])[-1]["copied"]) == (0, 3)
 
 
