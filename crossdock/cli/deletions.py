@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crossdock.cli.ending import failure_row
+from crossdock.cli.ending import failure_row, when_done
 from crossdock.cli.output import json_line, line, visible
-from crossdock.cli.verdict import ends_the_same, verdict
+from crossdock.cli.verdict import NOTHING, ends_the_same, verdict
 from crossdock.options import format_size
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ __all__ = ["deletion_rows", "show_both"]
 _KEYS_SHOWN = 5
 
 
-def show_both(report: CopiedAndDeleted, *, json: bool, quiet: bool, again: str, done: str) -> None:
+def show_both(
+    report: CopiedAndDeleted, *, json: bool, quiet: bool, again: str, done: str, repeats: bool
+) -> None:
     """Print it as ``cp`` does: with ``json`` failures, deletions that did not happen, the summary; for people the verdict.
 
     Args:
@@ -32,6 +34,7 @@ def show_both(report: CopiedAndDeleted, *, json: bool, quiet: bool, again: str, 
         quiet: Whether the verdict is left out if all is well.
         again: The command that goes on or starts anew: the same.
         done: The headline if everything was done.
+        repeats: Whether the same command makes sense after that; a move leaves no source.
     """
     if json:
         for record in report.copies.failed:
@@ -43,7 +46,7 @@ def show_both(report: CopiedAndDeleted, *, json: bool, quiet: bool, again: str, 
         json_line({"type": "summary", **report.to_dict()})
     if quiet and not report.exit_code:
         return
-    text = _text(report, again=again, done=done)
+    text = _text(report, again=again, done=done, nothing=when_done(report.copies) if repeats else NOTHING)
     if json or quiet:
         sys.stderr.write(f"{text}\n")
         return
@@ -53,13 +56,14 @@ def show_both(report: CopiedAndDeleted, *, json: bool, quiet: bool, again: str, 
     line(f"{head}\n{rest}")
 
 
-def _text(report: CopiedAndDeleted, *, again: str, done: str) -> str:
+def _text(report: CopiedAndDeleted, *, again: str, done: str, nothing: str) -> str:
     """The copies' verdict, the deletions before its last rows."""
     planned = report.copies.state == "planned"
     is_over = report.ok or (
         ends_the_same(report.copies) and (report.deletes.ok or bool(report.deletes.not_begun))
     )
-    lines = verdict(report.copies, next_command="" if is_over and not planned else again).split("\n")
+    next_command = "" if is_over and not planned else again
+    lines = verdict(report.copies, next_command=next_command, done=nothing).split("\n")
     if report.copies.ok and not planned:
         deletes = report.deletes
         left = (

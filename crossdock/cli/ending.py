@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from crossdock.cli.output import json_line, line
-from crossdock.cli.verdict import next_step, verdict
+from crossdock.cli.verdict import NOTHING, NOTHING_NOW, next_step, verdict
 from crossdock.errors import NotFoundError
 
 if TYPE_CHECKING:
     from crossdock.flows import Report
     from crossdock.flows.records import Record
 
-__all__ = ["address", "failure_row", "interrupted", "show"]
+__all__ = ["address", "carry_out", "failure_row", "interrupted", "show", "when_done"]
 
 
 def show(report: Report, *, json: bool, quiet: bool, resume: str, again: str) -> None:
@@ -32,7 +32,7 @@ def show(report: Report, *, json: bool, quiet: bool, resume: str, again: str) ->
         json_line({"type": "summary", **report.to_dict()})
     if quiet and not report.exit_code:
         return
-    text = verdict(report, next_command=next_step(report, resume=resume, again=again))
+    text = verdict(report, next_command=next_step(report, resume=resume, again=again), done=when_done(report))
     if json or quiet:
         sys.stderr.write(f"{text}\n")
         return
@@ -75,6 +75,16 @@ def address(report: Report) -> str:
     from crossdock.flows import default_runs_url
 
     return report.run_id if report.run_dir == f"{default_runs_url()}/{report.run_id}" else report.run_dir
+
+
+def when_done(report: Report) -> str:
+    """What is said where nothing is left to do: a directory that was given holds one run, and takes no second one."""
+    return NOTHING_NOW if address(report) == report.run_id else NOTHING
+
+
+def carry_out(report: Report) -> str:
+    """The command that carries out a plan that was written and not begun; empty for a run."""
+    return f"crossdock cp --plan {report.run_dir}" if report.state == "planned" else ""
 
 
 def failure_row(record: Record) -> dict[str, object]:

@@ -65,5 +65,5 @@ def mv(
         ctx.exit(copies.exit_code)
     words = redacted(without_dry_run(typed(ctx)) if dry_run else typed(ctx))
     done = "done: every object is at the destination, proven, and gone from the source"
-    show_both(report, json=json, quiet=quiet, again=words, done=done)
+    show_both(report, json=json, quiet=quiet, again=words, done=done, repeats=False)
     ctx.exit(report.exit_code)

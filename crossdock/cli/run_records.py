@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crossdock.cli.ending import address
+from crossdock.cli.ending import address, carry_out
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
 from crossdock.cli.output import json_line, line, visible
 from crossdock.cli.runs import RUN_OPTION
-from crossdock.cli.verdict import next_step, verdict
+from crossdock.cli.verdict import NOTHING, next_step, verdict
 
 if TYPE_CHECKING:
     from crossdock.flows import Report
@@ -78,7 +78,9 @@ def _text(report: Report, form: str) -> str:
 
         return dumps(report.to_dict(), indent=2, default=str)
     resume = f"crossdock runs resume {address(report)}"
-    return verdict(report, next_command=next_step(report, resume=resume, again=""))
+    return verdict(
+        report, next_command=next_step(report, resume=resume, again=carry_out(report)), done=NOTHING
+    )
 
 
 @click.command(

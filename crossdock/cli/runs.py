@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crossdock.cli.commands import resume_command
-from crossdock.cli.ending import address, interrupted, show
+from crossdock.cli.ending import address, carry_out, interrupted, show
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
 from crossdock.cli.limiting import limit_flags
@@ -60,10 +60,13 @@ def runs_ls(url: str | None, *, run_option: dict[str, str], json: bool, quiet: b
 
 def _run_line(each: RunOverview, now: datetime) -> str:
     asked = each.document["asked"]
-    ends = [visible(f"{asked[end]['store']}/{asked[end]['prefix']}") for end in ("source", "sink")]
+    ends = [
+        visible(f"{asked[end]['store']}/{asked.get(key) or asked[end]['prefix']}")
+        for end, key in (("source", "one"), ("sink", "exact"))  # one object has a key at either end
+    ]
     age = duration(each.age(now).total_seconds())
     return (
-        f"{visible(each.name)}  {age:>9} ago  {each.state:<11}  {_numbers(each):>24}  {ends[0]} -> {ends[1]}"
+        f"{visible(each.name)}  {age:>12} ago  {each.state:<11}  {_numbers(each):>24}  {ends[0]} -> {ends[1]}"
     )
 
 
@@ -96,7 +99,7 @@ def runs_show(run: str, *, run_option: dict[str, str], json: bool, quiet: bool) 
     from crossdock.flows import build_report, open_run
 
     report = build_report(open_run(run, run_option))
-    show(report, json=json, quiet=quiet, resume=resume_command(address(report)), again="")
+    show(report, json=json, quiet=quiet, resume=resume_command(address(report)), again=carry_out(report))
 
 
 @runs.command(

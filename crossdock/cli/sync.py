@@ -125,7 +125,7 @@ def sync(
         ctx.exit(copies.exit_code)
     words = redacted(without_dry_run(typed(ctx)) if dry_run else typed(ctx))
     done = "done: the destination holds what the source holds, proven"
-    show_both(report, json=json, quiet=quiet, again=words, done=done)
+    show_both(report, json=json, quiet=quiet, again=words, done=done, repeats=True)
     ctx.exit(report.exit_code)
 
 

@@ -12,7 +12,7 @@ from crossdock.options import format_size
 if TYPE_CHECKING:
     from crossdock.flows import FailureGroup, Report
 
-__all__ = ["ends_the_same", "headline", "next_step", "verdict"]
+__all__ = ["NOTHING", "NOTHING_NOW", "ends_the_same", "headline", "next_step", "verdict"]
 
 _HEADLINES = {
     "complete": "done: every object is at the destination, proven",
@@ -25,15 +25,17 @@ _HEADLINES = {
 }
 
 _LASTING = ("archived", "collision", "missing", "refused")  # classes that come out of what was asked
-_STAYS_SO = "see what to do, above; the same command again ends the same"
+NOTHING = "nothing"
+NOTHING_NOW = "nothing; the same command again copies only what changes"
 
 
-def verdict(report: Report, *, next_command: str) -> str:
+def verdict(report: Report, *, next_command: str, done: str = NOTHING_NOW) -> str:
     """The last screen, several lines, without colour.
 
     Args:
         report: How the run ended.
         next_command: What to type next; empty if there is nothing to do.
+        done: What is said then, if nothing failed.
     """
     lines = [headline(report), *_rows(report)]
     for group in report.failures:
@@ -41,11 +43,13 @@ def verdict(report: Report, *, next_command: str) -> str:
     lines.append("")
     if report.run_dir:
         lines.append(_row("record", report.run_dir))
-    nothing = (
-        _STAYS_SO if report.counts.failed else "nothing; the same command again copies only what changes"
-    )
-    lines.append(_row("next", next_command or nothing))
+    lines.append(_row("next", next_command or (_what_stays(report) if report.counts.failed else done)))
     return "\n".join(lines)
+
+
+def _what_stays(report: Report) -> str:
+    same = "; the same command again ends the same" if ends_the_same(report) else ""
+    return f"see what to do, above{same}"
 
 
 def headline(report: Report) -> str:

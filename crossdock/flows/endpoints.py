@@ -82,6 +82,7 @@ def open_ends(
     Raises:
         ConfigError: A URL or an option is wrong, or options are given for a task that is open already.
     """
+    _demand_ends(source, sink)
     include: tuple[str, ...] = ()
     if isinstance(source, str):
         source_kept = kept_options(source, source_options or {})
@@ -99,6 +100,19 @@ def open_ends(
         sink_kept = _options_of(sink.store)
     sink = sink.verifying(verify, require=require, strict=strict)
     return Ends(source=source, sink=sink, include=include, source_kept=source_kept, sink_kept=sink_kept)
+
+
+def _demand_ends(source: object, sink: object) -> None:
+    for name, given, task in (("source", source, ObjectSource), ("sink", sink, ObjectSink)):
+        if not isinstance(given, (str, task)):
+            hint = (
+                "write str(path)" if isinstance(given, os.PathLike) else f"xd.{name}(url) makes such a task"
+            )
+            raise ConfigError(
+                f"{name} is a URL or a task of objects, not {type(given).__name__}",
+                operation="open",
+                hint=hint,
+            )
 
 
 def open_source(url: str, options: Mapping[str, Any]) -> ObjectSource:

@@ -122,6 +122,9 @@ class Plan:
     def __len__(self) -> int:
         return self.summary.planned
 
+    def __repr__(self) -> str:
+        return f"<plan {self.source} -> {self.sink}: {self.summary.planned:,} objects, {self.summary.refuse:,} refused>"
+
     def close(self) -> None:
         """Remove the temporary directory, if there is one. Twice is fine."""
         self._remove()

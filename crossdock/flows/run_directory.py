@@ -250,8 +250,13 @@ def list_runs(url: str | None = None, options: Mapping[str, Any] | None = None) 
     """The ``run.json`` documents of all runs below a URL, oldest first, each with its own ``url``.
 
     A listing and a read a run, however long their ledgers are. A directory without a ``run.json`` is no run.
+
+    Raises:
+        NotFoundError: There is no such bucket.
     """
     files = run_files(url or default_runs_url(), options)
+    if url is not None:
+        files.store.check()
     after: str | None = None
     while True:
         name = next(files.names(start_after=after), None)

@@ -62,6 +62,13 @@ def test_options_come_from_the_environment_too(bucket):
     assert result.stdout == "logs/a\nlogs/nested/b\n"
 
 
+def test_wildcards_belong_to_include(bucket):
+    code, _, told = ls("gs://b/logs/*.csv", "--option", bucket)
+
+    assert code == 3
+    assert "they go to --include" in told
+
+
 def test_nothing_below_is_exit_code_3(bucket):
     code, out, told = ls("gs://b/none/", "--option", bucket)
 

@@ -61,6 +61,22 @@ def test_ls_has_age_state_and_numbers(run):
     assert (row["run_id"], row["copied"], row["failed"], row["pending"], row["planned"]) == (run, 2, 1, 0, 3)
 
 
+def test_ls_shows_the_key_of_one_object_at_both_ends(ends, tmp_path):
+    xd.migrate(f"{ends[0]}a", f"{tmp_path}/other/b")
+
+    assert crossdock("runs", "ls")[1].endswith(f"file://{ends[0]}a -> file://{tmp_path}/other/b\n")
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_a_plan_that_was_not_begun_is_shown_with_the_command_that_carries_it_out(ends, tmp_path, command):
+    xd.plan(*ends, out=f"{tmp_path}/plan")
+
+    assert (
+        f"next      crossdock cp --plan file://{tmp_path}/plan"
+        in crossdock("runs", command, f"{tmp_path}/plan")[1]
+    )
+
+
 def test_a_run_whose_driver_died_is_shown_as_killed(run):
     files = run_files(f"{default_runs_url()}/{run}")
     document, _ = files.get_json("run.json")

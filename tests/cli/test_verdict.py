@@ -3,6 +3,8 @@
 import pytest
 
 from crossdock.cli.commands import redacted, resume_command, without_dry_run
+from crossdock.cli.ending import when_done
+from crossdock.cli.main import _print_error
 from crossdock.cli.verdict import headline, next_step, verdict
 from crossdock.flows import FailureGroup, Report
 from crossdock.model import MIB, Counts
@@ -72,6 +74,20 @@ def test_nothing_left_to_do_says_so():
     assert verdict(report(copied=100), next_command="").endswith(
         "next      nothing; the same command again copies only what changes"
     )
+
+
+def test_a_run_directory_that_was_given_holds_one_run():
+    """The same command with the same --run-dir is refused after a complete run, so it is not recommended."""
+    assert when_done(report(copied=100)) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("command", "keeps"), [("cp", True), ("sync", True), ("check", False), ("ls", False)]
+)
+def test_interrupted_promises_only_what_the_command_keeps(command, keeps, capsys):
+    _print_error(KeyboardInterrupt(), command=command, verbose=0)
+
+    assert keeps == ("goes on from there" in capsys.readouterr().err)
 
 
 def test_what_no_command_mends_is_not_given_as_the_next_command():

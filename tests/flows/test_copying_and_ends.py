@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from flow_kit import HOSTILE, bucket, contents, filled
@@ -40,6 +41,12 @@ def test_copy_raises_the_error_itself_and_leaves_the_destination():
     with pytest.raises(ConfigError):
         xd.copy(f"{source}/a", f"{sink}/a", verify="v7")
     assert contents(sink) == {"a": b"old"}
+
+
+@pytest.mark.parametrize(("source", "sink"), [(Path("here"), "memory://b"), ("memory://b", 5)])
+def test_an_end_that_is_no_url_and_no_task_is_one_clear_line(source, sink):
+    with pytest.raises(ConfigError, match=r"is a URL or a task of objects, not (PosixPath|int)"):
+        xd.migrate(source, sink)
 
 
 def test_copy_verifies_by_reading_back_when_asked():

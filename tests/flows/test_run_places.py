@@ -6,7 +6,7 @@ import pytest
 from flow_kit import Troubled, filled
 
 import crossdock as xd
-from crossdock.errors import DeniedError, LedgerError
+from crossdock.errors import DeniedError, LedgerError, NotFoundError
 from crossdock.flows import compact, export_run, overview, remove_run
 from crossdock.flows.ownership import Owner, current_owner
 from crossdock.flows.run_directory import run_files
@@ -28,6 +28,14 @@ def kept(request, tmp_path, monkeypatch):
     else:
         with EmbeddedGCS(buckets=("ops",)) as server:
             yield "gs://ops/runs/", {"endpoint_url": server.url}
+
+
+def test_a_missing_bucket_holds_no_list_of_no_runs():
+    options = {"key": "test-access-key", "secret": "test-secret-key", "region": "us-east-1"}
+    with EmbeddedS3(buckets=()) as server:
+        runs = overview("s3://nosuch/runs/", options | {"endpoint_url": server.url})
+        with pytest.raises(NotFoundError, match="NoSuchBucket"):
+            next(runs)
 
 
 def test_a_whole_life_of_a_run(kept, tmp_path):
