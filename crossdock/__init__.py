@@ -48,6 +48,30 @@ if TYPE_CHECKING:
         sink as sink,
         source as source,
     )
+    from crossdock.connectors.cursors import Cursor as Cursor
+    from crossdock.connectors.rest import (
+        Basic as Basic,
+        Bearer as Bearer,
+        ByCursor as ByCursor,
+        ByLink as ByLink,
+        ByOffset as ByOffset,
+        ByPage as ByPage,
+        ByURL as ByURL,
+        ClientCredentials as ClientCredentials,
+        HeaderKey as HeaderKey,
+        QueryKey as QueryKey,
+        RESTSource as RESTSource,
+        rest as rest,
+    )
+    from crossdock.datasets import (
+        dataset as dataset,
+        dataset_sink as dataset_sink,
+        date as date,
+        day as day,
+        hour as hour,
+        month as month,
+        year as year,
+    )
     from crossdock.flows import (
         CheckReport as CheckReport,
         CleanupReport as CleanupReport,
@@ -141,6 +165,17 @@ _HOMES = {
     "SFTPSink": "crossdock.connectors",
     "frames": "crossdock.connectors",
     "collect": "crossdock.connectors",
+    # datasets
+    **dict.fromkeys(
+        ("dataset", "dataset_sink", "year", "month", "day", "hour", "date"), "crossdock.datasets"
+    ),
+    # APIs
+    **dict.fromkeys(("rest", "RESTSource"), "crossdock.connectors.rest"),
+    **dict.fromkeys(("ByPage", "ByOffset", "ByCursor", "ByLink", "ByURL"), "crossdock.connectors.rest"),
+    **dict.fromkeys(
+        ("Bearer", "Basic", "HeaderKey", "QueryKey", "ClientCredentials"), "crossdock.connectors.rest"
+    ),
+    "Cursor": "crossdock.connectors.cursors",
     # flows
     "copy": "crossdock.flows",
     "migrate": "crossdock.flows",
@@ -227,7 +262,12 @@ def __getattr__(name: str) -> Any:
     home = "crossdock.errors" if name in _ERRORS else _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'crossdock' has no attribute {name!r}")
-    if home in ("crossdock.connectors", "crossdock.tasks"):
+    if home in (
+        "crossdock.connectors",
+        "crossdock.connectors.rest",
+        "crossdock.datasets",
+        "crossdock.tasks",
+    ):
         importlib.import_module(
             "crossdock.combine"
         )  # so that a source's .combine() works (tasks.set_combiner)

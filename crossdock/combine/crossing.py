@@ -87,6 +87,22 @@ class Crossing:
                     hint="read to the end, or close the stream to say that the rest is not wanted",
                 )
 
+    def commit(self) -> None:
+        """Tell what crossed that the second half has succeeded: a read that keeps its place may move it now.
+
+        Such a stream has a method ``__crossdock_commit__()``. Its failure is the attempt's, in the phase ``commit``.
+        """
+        for _, stream, _ in self._marks:
+            told = getattr(type(stream), "__crossdock_commit__", None)
+            if told is None:
+                continue
+            self.phase = "commit"
+            try:
+                told(stream)
+            except Exception as error:
+                error.phase = "commit"  # type: ignore[attr-defined] # it came out of the stream, but not of reading
+                raise
+
     def standing(self, frame: types.FrameType | None) -> str:
         """The phase in whose code another thread stands: that of the innermost stream it pulls, else where we are."""
         while frame is not None:

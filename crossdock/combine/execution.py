@@ -153,6 +153,7 @@ class Execution:
         try:
             result = body(crossing)
             crossing.check_read()
+            crossing.commit()
         except BaseException as error:
             self.phase = crossing.blame(error)
             try:
