@@ -19,11 +19,14 @@ from benchmarks import (
     mutation as mutation_check,
     scale_model,
     soak as soak_runs,
+    sql as sql_figures,
+    tables as table_figures,
 )
 from benchmarks.combining import overhead, shards
 from benchmarks.latency import latency
 from benchmarks.ledger import ledger as ledger_figures
 from benchmarks.measure import Figures, run, side_by_side
+from benchmarks.scaling import scaling
 from benchmarks.servers import fill, pair, rclone
 
 ROUNDS = 3
@@ -88,6 +91,16 @@ def ledger() -> None:
     ledger_figures()
 
 
+def tables() -> None:
+    """CSV to Parquet, S3 to GCS, beside pyarrow's own streaming on local files."""
+    table_figures.main(150)
+
+
+def sql() -> None:
+    """A table of a million rows to Parquet, beside pandas."""
+    sql_figures.sql()
+
+
 def scale() -> None:
     """A billion objects on a thousand workers: a model, from costs measured here."""
     scale_model.full()
@@ -124,10 +137,13 @@ def main(names: list[str]) -> None:
         "memory": memory,
         "ledger": ledger,
         "scale": scale,
+        "scaling": scaling,
+        "tables": tables,
     }
     longer: dict[str, Callable[[], None]] = {
         "listing": listing,
         "crashes": crashes,
+        "sql": sql,
         "soak": soak,
         "mutation": mutation,
     }

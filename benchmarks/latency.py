@@ -20,7 +20,7 @@ from benchmarks.measure import Figures, run
 from benchmarks.servers import KEY, SECRET, Pair, rclone
 from crossdock.testing.demo.plain import PlainHTTP, PlainS3
 
-__all__ = ["latency"]
+__all__ = ["latency", "slow_pair"]
 
 COUNT, SIZE = 2_000, 4096
 # Delays of several rules add up: 20 ms for each request, 10 more for half of them and 10 more for half of those.
@@ -49,20 +49,25 @@ def _held(servers: Pair, bucket: str) -> int:
         return len(json.load(answer))
 
 
+@contextmanager
+def slow_pair(count: int, size: int, delays: list[dict[str, Any]]) -> Iterator[Pair]:
+    """Both servers, ``count`` objects in the bucket ``src``, and a line that lets each request wait."""
+    with _server("s3", "src") as s3, _server("gcs", "dst") as gcs:
+        with PlainS3(s3) as http:
+            for number in range(count):
+                http.put("src", f"object-{number:06d}", os.urandom(size), {}, None)
+        for url in (s3, gcs):
+            with PlainHTTP(url) as http:
+                http.admin("POST", "faults", delays)
+        yield Pair(s3, gcs)
+
+
 def latency() -> None:
     """2,000 objects of 4 KiB, S3 -> GCS."""
     with (
         tempfile.TemporaryDirectory(prefix="latency-") as scratch,
-        _server("s3", "src") as s3,
-        _server("gcs", "dst") as gcs,
+        slow_pair(COUNT, SIZE, _DELAYS) as servers,
     ):
-        with PlainS3(s3) as http:
-            for number in range(COUNT):
-                http.put("src", f"object-{number:06d}", os.urandom(SIZE), {}, None)
-        servers = Pair(s3, gcs)
-        for url in (s3, gcs):
-            with PlainHTTP(url) as http:
-                http.admin("POST", "faults", _DELAYS)
         # rclone's S3 for servers that are not Amazon asks for nothing that the embedded one does not know.
         env = {**servers.env, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         copies = {
