@@ -6,6 +6,7 @@ Runs on the thread that iterates it; what workers tell meanwhile is said again t
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -279,6 +280,8 @@ class ShardLoop:
 
     def _stop(self) -> None:
         """Begin nothing more on any worker, wait for what runs, forget the rest."""
+        if sys.is_finalizing():  # the threads that would bring news are gone, and the workers go with this process
+            return
         try:
             if self._under_way and not self._stopped:
                 self._pool.stop()
