@@ -280,7 +280,9 @@ class ShardLoop:
 
     def _stop(self) -> None:
         """Begin nothing more on any worker, wait for what runs, forget the rest."""
-        if sys.is_finalizing():  # the threads that would bring news are gone, and the workers go with this process
+        if (
+            sys.is_finalizing()
+        ):  # the threads that would bring news are gone, and the workers go with this process
             return
         try:
             if self._under_way and not self._stopped:
