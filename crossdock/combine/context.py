@@ -11,7 +11,6 @@ import logging
 import shutil
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +19,10 @@ from pathlib import Path
 from crossdock.combine.meter import Meter
 from crossdock.errors import CompositionError
 
-__all__ = ["TaskContext", "current", "pause", "running", "stop_pauses_with"]
+__all__ = ["TaskContext", "current", "running"]
 
 _logger = logging.getLogger("crossdock.task")
 _current: contextvars.ContextVar[TaskContext] = contextvars.ContextVar("crossdock_task")
-_stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("crossdock_stop", default=None)
 
 
 class TaskContext:
@@ -157,17 +155,3 @@ def running(context: TaskContext) -> Iterator[TaskContext]:
     finally:
         _current.reset(token)
         context._close(failed=failed)  # noqa: SLF001 - the context's life is this block
-
-
-def stop_pauses_with(event: threading.Event) -> None:
-    """Bind an event to this context: once it is set, waiting retries give up at once. Runners call it."""
-    _stop.set(event)
-
-
-def pause(seconds: float) -> bool:
-    """Wait between attempts; ``False`` if the runner is stopping and no further attempt should begin."""
-    event = _stop.get()
-    if event is None:
-        time.sleep(seconds)
-        return True
-    return not event.wait(seconds)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from crossdock.combine.context import pause
 from crossdock.errors import ConfigError, CrossdockError, Retry
+from crossdock.pausing import pause
 
 __all__ = ["Delay", "RetryOn", "RetryPolicy", "retry_of", "retry_policy"]
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
+from crossdock.errors import CrossdockError
+from crossdock.pausing import pause
 from crossdock.sharing import peers
 
 __all__ = ["Bandwidth", "process_bandwidth"]
@@ -27,7 +29,7 @@ class Bandwidth:
     Args:
         bytes_per_s: For all processes together; ``None`` for no bound.
         clock: Seconds, growing.
-        wait: Waits for so many seconds.
+        wait: Waits for so many seconds; ``False`` if what wants to send is being stopped.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class Bandwidth:
         bytes_per_s: int | None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[float], object] = time.sleep,
+        wait: Callable[[float], bool] = pause,
     ) -> None:
         self.bytes_per_s = bytes_per_s
         self._clock = clock
@@ -45,12 +47,19 @@ class Bandwidth:
         self._paid_at = clock()
 
     def take(self, size: int) -> None:
-        """Wait until ``size`` bytes may go."""
+        """Wait until ``size`` bytes may go.
+
+        Raises:
+            CrossdockError: The run was stopped meanwhile: nothing goes any more.
+        """
         if self.bytes_per_s is None or size <= 0:
             return
         with self._turn:  # who waits here is first; the others wait for it in the order of the lock
             while (left_s := self._pay()) > 0:
-                self._wait(min(left_s, _LONGEST_S))
+                if not self._wait(min(left_s, _LONGEST_S)):
+                    raise CrossdockError(
+                        "the run was stopped while it waited for its bandwidth", operation="write"
+                    )
             self._owed += size
 
     def _pay(self) -> float:

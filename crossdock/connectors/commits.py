@@ -7,7 +7,6 @@ succeeded nothing is aborted (CONTRACT section 2).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from crossdock.errors import (
 )
 from crossdock.events import Retried, emit
 from crossdock.model import Digests, ObjectInfo, Part, Upload
+from crossdock.pausing import pause
 from crossdock.ports import ObjectStore
 
 __all__ = ["abort_unless_unknown", "commit", "look", "with_parts"]
@@ -92,11 +92,14 @@ def commit(
                     operation="commit", place=error.place, cause=str(error), attempt=number, delay_s=delay_s
                 )
             )
-            time.sleep(delay_s)
+            going_on = pause(delay_s)
             found = look(store, key, size, digests)
             if found is not None:
                 settle()
                 return found
+            if not going_on:
+                error.unknown_outcome = uncertain  # type: ignore[attr-defined]
+                raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

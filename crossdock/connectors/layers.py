@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from crossdock.connectors.layer import Layer
 from crossdock.connectors.limits import LimitStore
@@ -29,6 +29,7 @@ from crossdock.model import (
     Upload,
     Version,
 )
+from crossdock.pausing import is_stopping, pause
 from crossdock.ports import Chunk, ObjectReader, ObjectStore
 
 __all__ = ["ATTEMPTS", "RetryStore", "attempt", "backoff_s", "layered"]
@@ -68,11 +69,21 @@ def attempt(
     place: str,
     attempts: int = ATTEMPTS,
     already_failed: int = 0,
+    is_cleaning: bool = False,
 ) -> T:
-    """Call ``function`` until it succeeds, fails for good, or ``attempts`` are used up."""
+    """Call ``function`` until it succeeds, fails for good, or ``attempts`` are used up.
+
+    Once the work is being stopped, nothing waits and an attempt that fails is the last one, except of what cleans up.
+    """
 
     def wait(state: RetryCallState) -> float:
         return backoff_s(state.attempt_number + already_failed, _error_of(state))
+
+    def is_over(state: RetryCallState) -> bool:
+        return state.attempt_number >= attempts or (is_stopping() and not is_cleaning)
+
+    def sleep(seconds: float) -> None:
+        pause(seconds)
 
     def note(state: RetryCallState) -> None:
         error = _error_of(state)
@@ -102,7 +113,8 @@ def attempt(
 
     try:
         return Retrying(
-            stop=stop_after_attempt(attempts),
+            stop=is_over,
+            sleep=sleep,
             wait=wait,
             retry=retry_if_exception(lambda e: isinstance(e, CrossdockError) and e.retry is Retry.LATER),
             before_sleep=note,
@@ -285,7 +297,12 @@ class RetryStore(Layer):
 
     def abort(self, upload: Upload) -> None:
         """See the port."""
-        attempt(lambda: self.inner.abort(upload), operation="abort", place=self._place(upload.key))
+        attempt(
+            lambda: self.inner.abort(upload),
+            operation="abort",
+            place=self._place(upload.key),
+            is_cleaning=True,
+        )
 
     def list_uploads(self, prefix: str = "") -> Iterator[Upload]:
         """See the port; the list of open uploads is short, so it is taken whole and asked for again whole."""

@@ -24,6 +24,7 @@ from crossdock.flows.columns import rows_of, to_parquet
 from crossdock.flows.records import SCHEMA, Record, best, from_columns, to_columns
 from crossdock.flows.run_files import RunFiles
 from crossdock.flows.segments import read_table, read_tables, segment_name, segment_shard, shard_tables
+from crossdock.pausing import stopping_with
 
 __all__ = [
     "FLUSH_INTERVAL_S",
@@ -105,7 +106,8 @@ class LedgerWriter:
             name = segment_name(self._shard, self._attempt, next(self._sequence))
         data = to_parquet([to_columns(record) for record in taken], SCHEMA, group_rows=_GROUP_ROWS)
         try:
-            self._files.put(name, data)
+            with stopping_with(None):  # what is known is written down, also while the run stops
+                self._files.put(name, data)
             if any(record.is_final for record in taken):
                 crash_points.reached("after-record")
         except CrossdockError as error:

@@ -30,6 +30,7 @@ from crossdock.flows.run_directory import RunDirectory
 from crossdock.flows.shards import Shard
 from crossdock.flows.stopping import stoppable
 from crossdock.flows.tally import Tally, counts_of
+from crossdock.pausing import stopping_with
 
 __all__ = ["Hooks", "ShardEnd", "ShardTransfer"]
 
@@ -129,7 +130,9 @@ class ShardTransfer:
 
         def work(row: Row) -> None:
             if not hooks.stop.is_set():
-                self._keep(mover.move(row), ledger, hooks, known)
+                with stopping_with(hooks.stop):  # the moving, not the recording
+                    ended = mover.move(row)
+                self._keep(ended, ledger, hooks, known)
 
         with _shared_pool(self.concurrency) as pool:
             _run_all(pool, work, rows, hooks.stop)
@@ -157,7 +160,8 @@ class ShardTransfer:
         row = next(self._rows(sending.shard))
         with self._ledger(sending, hooks) as ledger:
             large = self._object(sending, row, (), ledger, hooks)
-            return large.send(sending, self.directory.files, stopped=hooks.stop.is_set)
+            with stopping_with(hooks.stop):
+                return large.send(sending, self.directory.files, stopped=hooks.stop.is_set)
 
     def _object(
         self,

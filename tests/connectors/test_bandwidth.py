@@ -25,6 +25,7 @@ class Clock:
     def wait(self, seconds):
         with self.lock:
             self.now += seconds
+        return True
 
 
 @pytest.fixture(autouse=True)

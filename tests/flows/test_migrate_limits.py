@@ -164,6 +164,44 @@ def test_bytes_a_second_of_one_sink(monkeypatch, size, known):
     assert sum(asked) == size
 
 
+def test_a_run_that_waits_for_its_bytes_stops_when_it_is_told(ends, tmp_path):
+    """At one byte a second this would be there in eleven days."""
+    source, _, run = ends
+    sink = f"{tmp_path}/to/"
+    fill(source, 100, 10_000)
+
+    report = xd.migrate(source, sink, run_dir=run, bandwidth=1, deadline=timedelta(seconds=1), concurrency=4)
+
+    assert report.state == "limited"
+    assert adds_up(report)
+    assert report.counts.pending > 90
+    assert xd.resume(run, bandwidth="1GB").counts.copied == 100
+
+
+def test_a_run_that_waits_for_another_attempt_stops_when_it_is_told(ends, s3, monkeypatch):
+    """Whether an object is read, sent at once or in parts: nobody sleeps an hour in a run that was stopped."""
+    server, sink, options = s3
+    source, _, run = ends
+    fill(source, 4)
+    fill(source.rstrip("/") + "/large/", 4, 9_000_000)
+    monkeypatch.setattr(layers, "backoff_s", lambda *_: 3600.0)
+    monkeypatch.setattr("crossdock.connectors.commits.backoff_s", lambda *_: 3600.0)
+    for operation in ("object.insert", "part.put"):
+        server.faults.add(Rule(operation=operation, status=503, name=operation))
+
+    report = xd.migrate(
+        source, sink, sink_options=options, run_dir=run, deadline=timedelta(seconds=1), concurrency=8
+    )
+
+    assert server.faults.fired["object.insert"] >= 1
+    assert server.faults.fired["part.put"] >= 1
+    assert report.state == "limited"
+    assert adds_up(report)
+    assert report.counts.copied == 0
+    server.faults.clear()
+    assert xd.resume(run, sink_options=options).counts.copied == 8
+
+
 @pytest.mark.parametrize(
     "given", [{"max_errors": -1}, {"max_bytes": "a lot"}, {"deadline": "soon"}, {"bandwidth": 0}]
 )

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
-from crossdock.combine.context import stop_pauses_with
 from crossdock.combine.runners.sharding import Recipe, mismatch_text, origin, software
 from crossdock.combine.runners.telling import Outbox, Send, telling, told_by
 from crossdock.combine.runners.wire import Answer, decode, encode_answer
 from crossdock.errors import ConfigError, CrossdockError
+from crossdock.pausing import stop_pauses_with
 from crossdock.sharing import set_peers
 
 __all__ = ["free_slot", "function_of", "stop_run", "work_off"]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
-from crossdock.combine.context import stop_pauses_with
 from crossdock.combine.runners.feed import Feed
+from crossdock.pausing import stop_pauses_with
 
 __all__ = ["ThreadRun"]
 

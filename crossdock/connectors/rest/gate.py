@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from crossdock.connectors.kept import Kept
+from crossdock.errors import CrossdockError
+from crossdock.pausing import pause
 
 __all__ = ["Gate", "gate_for"]
 
@@ -21,11 +23,11 @@ class Gate:
 
     Args:
         clock: Seconds that only go forward.
-        sleep: Waits.
+        sleep: Waits; ``False`` if the work is being stopped.
     """
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+        self, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], object] = pause
     ) -> None:
         self._clock, self._sleep = clock, sleep
         self._free = threading.Condition()
@@ -37,6 +39,9 @@ class Gate:
         """Wait for a turn, hold a place until the block ends.
 
         Sources with other bounds may share the host: each keeps its own, counting the requests of all.
+
+        Raises:
+            CrossdockError: The work was stopped meanwhile.
         """
         with self._free:
             while self._in_flight >= most:
@@ -47,8 +52,8 @@ class Gate:
             if rate_per_s is not None:
                 self._next = begin + 1 / rate_per_s
         try:
-            if begin > now:
-                self._sleep(begin - now)
+            if begin > now and self._sleep(begin - now) is False:
+                raise CrossdockError("the run was stopped while it waited for its turn", operation="read")
             yield
         finally:
             with self._free:
