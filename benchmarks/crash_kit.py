@@ -24,10 +24,10 @@ from typing import Any
 
 import crossdock as xd
 from crossdock.crash_points import VARIABLE
-from crossdock.flows.ledger import read_records
-from crossdock.flows.records import RecordState
-from crossdock.flows.report import build_report
-from crossdock.flows.run_directory import open_run
+from crossdock.flows.ledger.records import RecordState
+from crossdock.flows.ledger.writing import read_records
+from crossdock.flows.reporting.report import build_report
+from crossdock.flows.runs.directory import open_run
 from crossdock.model import MIB, Counts
 from crossdock.testing import EmbeddedS3
 from crossdock.testing.rules import Fault, Faults

@@ -22,16 +22,16 @@ import pyarrow.parquet as pq
 
 from benchmarks.measure import Figures, run
 from crossdock.connectors.memory import MemoryStore
-from crossdock.flows.arrays import array_of
-from crossdock.flows.columns import to_parquet
-from crossdock.flows.ledger import LedgerWriter
-from crossdock.flows.manifest import write_manifest
-from crossdock.flows.planning import Action, Row
-from crossdock.flows.records import SCHEMA, Record, RecordState, to_columns
-from crossdock.flows.run_directory import RunDirectory, run_files
-from crossdock.flows.run_files import RunFiles
-from crossdock.flows.segments import segment_name
-from crossdock.flows.shards import Shard
+from crossdock.flows.ledger.records import SCHEMA, Record, RecordState, to_columns
+from crossdock.flows.ledger.segments import segment_name
+from crossdock.flows.ledger.writing import LedgerWriter
+from crossdock.flows.planning.rows import Action, Row
+from crossdock.flows.runs.arrays import array_of
+from crossdock.flows.runs.columns import to_parquet
+from crossdock.flows.runs.directory import RunDirectory, run_files
+from crossdock.flows.runs.files import RunFiles
+from crossdock.flows.runs.manifest import write_manifest
+from crossdock.flows.runs.shards import Shard
 from crossdock.model import Digests, ObjectInfo, Receipt, Verification, Version
 
 __all__ = ["ledger"]

@@ -235,14 +235,14 @@ MUTATIONS = (
     ),
     Mutation(
         protection="what was found at the destination is proven, not believed",
-        file="crossdock/flows/recognise.py",
+        file="crossdock/flows/planning/recognise.py",
         old="    if not verdict:\n        return None\n",
         new="",
         tests=("tests/flows/test_resume.py", "tests/flows/test_migrate.py"),
     ),
     Mutation(
         protection="two drivers never work on one run",
-        file="crossdock/flows/ownership.py",
+        file="crossdock/flows/runs/ownership.py",
         old="if not _is_gone(held):",
         new="if False:",
         tests=("tests/flows/test_resume.py::test_two_drivers_on_one_run_the_second_is_refused",),

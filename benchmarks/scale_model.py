@@ -130,7 +130,7 @@ def _measure_shards() -> float:
 def _bytes_of_a_shard() -> float:
     import tracemalloc
 
-    from crossdock.flows.shards import ShardSize, cut_shards
+    from crossdock.flows.runs.shards import ShardSize, cut_shards
 
     rows = ((True, 1) for _ in range(SAMPLE))
     tracemalloc.start()

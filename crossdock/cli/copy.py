@@ -185,7 +185,7 @@ def _migrate(
 
 def _show_rows(plan: str, options: dict[str, str] | None) -> None:
     """With ``--json`` (else ``options`` is ``None``) a line for each object of a plan that was written."""
-    from crossdock.flows.run_directory import RunDirectory, run_files
+    from crossdock.flows.runs.directory import RunDirectory, run_files
 
     if options is not None:
         for row in RunDirectory(run_files(plan, options)).manifest.all_rows():

@@ -15,8 +15,8 @@ from crossdock.cli.verdict import NOTHING, ends_the_same, verdict
 from crossdock.options import format_size
 
 if TYPE_CHECKING:
-    from crossdock.flows.outcome import CopiedAndDeleted
-    from crossdock.flows.removing import RemovalReport
+    from crossdock.flows.deleting.outcome import CopiedAndDeleted
+    from crossdock.flows.deleting.removing import RemovalReport
 
 __all__ = ["deletion_rows", "show_both"]
 

@@ -16,7 +16,7 @@ from crossdock.errors import NotFoundError
 
 if TYPE_CHECKING:
     from crossdock.flows import Report
-    from crossdock.flows.records import Record
+    from crossdock.flows.ledger.records import Record
 
 __all__ = ["address", "carry_out", "failure_row", "interrupted", "show", "when_done"]
 

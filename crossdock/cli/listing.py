@@ -15,7 +15,7 @@ from crossdock.cli.selecting import bound_flags, glob_flags
 
 if TYPE_CHECKING:
     from crossdock.connectors.objects import ObjectSource
-    from crossdock.flows.filters import Decision, Filters
+    from crossdock.flows.questions.filters import Decision, Filters
     from crossdock.model import ObjectInfo
 
 __all__ = ["as_row", "ls"]
@@ -143,7 +143,7 @@ def _explain(source: ObjectSource, key: str, filters: Filters, *, json: bool) ->
 
 
 def _decision(source: ObjectSource, key: str, filters: Filters) -> Decision:
-    from crossdock.flows.filters import Decision
+    from crossdock.flows.questions.filters import Decision
 
     name = _name(source, key)
     if name is None:

@@ -109,7 +109,7 @@ def plan(
     import crossdock as xd
 
     if prices is not None:
-        from crossdock.flows.estimating import read_prices
+        from crossdock.flows.planning.estimating import read_prices
 
         read_prices(prices)  # what is wrong with it is wrong before anything is listed
     with progress(quiet=quiet, json=json) as observer:

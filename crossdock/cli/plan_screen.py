@@ -10,8 +10,8 @@ from crossdock.cli.progress import duration
 from crossdock.options import format_size
 
 if TYPE_CHECKING:
-    from crossdock.flows.estimating import Cost, Estimate
-    from crossdock.flows.planning import Row
+    from crossdock.flows.planning.estimating import Cost, Estimate
+    from crossdock.flows.planning.rows import Row
     from crossdock.flows.preview import Plan
 
 __all__ = ["plan_screen", "row_line"]

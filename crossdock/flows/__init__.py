@@ -11,77 +11,77 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossdock.flows.checking import CheckReport, check
     from crossdock.flows.cleaning import cleanup
-    from crossdock.flows.compacting import Compaction, compact
-    from crossdock.flows.comparing import Checked, How, Sign
     from crossdock.flows.copying import copy
     from crossdock.flows.counting import Usage, usage
-    from crossdock.flows.doomed import Removed
+    from crossdock.flows.deleting.doomed import Removed
+    from crossdock.flows.deleting.pruning import SyncPlan
+    from crossdock.flows.deleting.removing import RemovalReport
     from crossdock.flows.erasing import Erasure, remove
-    from crossdock.flows.exporting import Export, export_run, exported, file_sink, format_of
-    from crossdock.flows.filters import compile_filters
-    from crossdock.flows.leftovers import CleanupReport, Fate, Leftover
+    from crossdock.flows.ledger.compacting import Compaction, compact
+    from crossdock.flows.ledger.leftovers import CleanupReport, Fate, Leftover
+    from crossdock.flows.ledger.summing import FailureGroup
     from crossdock.flows.migration import migrate, plan, resume
+    from crossdock.flows.planning.comparing import Checked, How, Sign
     from crossdock.flows.preview import Plan
-    from crossdock.flows.pruning import SyncPlan
+    from crossdock.flows.questions.filters import compile_filters
     from crossdock.flows.reading_out import ReadOut, parse_range
     from crossdock.flows.relocating import MoveReport, move
-    from crossdock.flows.removing import RemovalReport
-    from crossdock.flows.report import Report, build_report
+    from crossdock.flows.reporting.exporting import Export, export_run, exported, file_sink, format_of
+    from crossdock.flows.reporting.overview import RunOverview, overview
+    from crossdock.flows.reporting.report import Report, build_report
     from crossdock.flows.retrying import retry
-    from crossdock.flows.run_directory import RunDirectory, default_runs_url, list_runs, open_run
     from crossdock.flows.run_removal import RunRemoval, remove_run
-    from crossdock.flows.runs_below import RunOverview, overview
-    from crossdock.flows.summing import FailureGroup
+    from crossdock.flows.runs.directory import RunDirectory, default_runs_url, list_runs, open_run
     from crossdock.flows.syncing import SyncReport, sync
 
 _HOMES = {
     "check": "checking",
     "CheckReport": "checking",
-    "Checked": "comparing",
-    "How": "comparing",
-    "Sign": "comparing",
+    "Checked": "planning.comparing",
+    "How": "planning.comparing",
+    "Sign": "planning.comparing",
     "move": "relocating",
     "MoveReport": "relocating",
-    "RemovalReport": "removing",
-    "Removed": "doomed",
+    "RemovalReport": "deleting.removing",
+    "Removed": "deleting.doomed",
     "sync": "syncing",
-    "SyncPlan": "pruning",
+    "SyncPlan": "deleting.pruning",
     "SyncReport": "syncing",
     "cleanup": "cleaning",
-    "CleanupReport": "leftovers",
-    "Fate": "leftovers",
-    "Leftover": "leftovers",
+    "CleanupReport": "ledger.leftovers",
+    "Fate": "ledger.leftovers",
+    "Leftover": "ledger.leftovers",
     "copy": "copying",
     "migrate": "migration",
     "plan": "preview",
     "resume": "migration",
     "Plan": "preview",
-    "Report": "report",
-    "FailureGroup": "summing",
+    "Report": "reporting.report",
+    "FailureGroup": "ledger.summing",
     "retry": "retrying",
     "Erasure": "erasing",
     "remove": "erasing",
-    "Export": "exporting",
-    "export_run": "exporting",
-    "exported": "exporting",
-    "file_sink": "exporting",
-    "format_of": "exporting",
-    "RunOverview": "runs_below",
-    "overview": "runs_below",
+    "Export": "reporting.exporting",
+    "export_run": "reporting.exporting",
+    "exported": "reporting.exporting",
+    "file_sink": "reporting.exporting",
+    "format_of": "reporting.exporting",
+    "RunOverview": "reporting.overview",
+    "overview": "reporting.overview",
     "ReadOut": "reading_out",
     "parse_range": "reading_out",
     "RunRemoval": "run_removal",
     "remove_run": "run_removal",
     "Usage": "counting",
     "usage": "counting",
-    "compact": "compacting",
-    "Compaction": "compacting",
-    "build_report": "report",
-    "RunDirectory": "run_directory",
-    "default_runs_url": "run_directory",
-    "list_runs": "run_directory",
-    "open_run": "run_directory",
-    "compile_filters": "filters",
+    "compact": "ledger.compacting",
+    "Compaction": "ledger.compacting",
+    "build_report": "reporting.report",
+    "RunDirectory": "runs.directory",
+    "default_runs_url": "runs.directory",
+    "list_runs": "runs.directory",
+    "open_run": "runs.directory",
+    "compile_filters": "questions.filters",
 }
 
 __all__ = [

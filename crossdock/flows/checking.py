@@ -12,12 +12,12 @@ from typing import Any
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError, IntegrityError, NotFoundError, Retry
 from crossdock.events import Observer, ignore
-from crossdock.flows.bounds import Age, Size
-from crossdock.flows.comparing import Checked, Comparison, How, Sign, from_listings
-from crossdock.flows.endpoints import open_ends
-from crossdock.flows.merging import Merge, Pair
-from crossdock.flows.preparing import checked
-from crossdock.flows.question import question_of
+from crossdock.flows.planning.comparing import Checked, Comparison, How, Sign, from_listings
+from crossdock.flows.planning.merging import Merge, Pair
+from crossdock.flows.planning.question import question_of
+from crossdock.flows.questions.bounds import Age, Size
+from crossdock.flows.questions.endpoints import open_ends
+from crossdock.flows.runs.preparing import checked
 
 __all__ = ["CheckReport", "check"]
 

@@ -14,9 +14,7 @@ from typing import Any
 from crossdock.connectors.objects import ObjectSink
 from crossdock.connectors.registry import open_store
 from crossdock.errors import ConfigError, CrossdockError, LedgerError, NotFoundError, UnsupportedError
-from crossdock.flows.endpoints import rebuilt_sink
-from crossdock.flows.ledger import read_records
-from crossdock.flows.leftovers import (
+from crossdock.flows.ledger.leftovers import (
     CleanupReport,
     Fate,
     Leftover,
@@ -26,8 +24,9 @@ from crossdock.flows.leftovers import (
     not_old,
     not_ours,
 )
-from crossdock.flows.ownership import Owner, current_owner, demand_unowned, last_heartbeat
-from crossdock.flows.run_directory import (
+from crossdock.flows.ledger.writing import read_records
+from crossdock.flows.questions.endpoints import rebuilt_sink
+from crossdock.flows.runs.directory import (
     RunDirectory,
     default_runs_url,
     is_run_id,
@@ -35,6 +34,7 @@ from crossdock.flows.run_directory import (
     open_run,
     run_files,
 )
+from crossdock.flows.runs.ownership import Owner, current_owner, demand_unowned, last_heartbeat
 from crossdock.model import Upload
 from crossdock.options import parse_age
 from crossdock.ports import ObjectStore

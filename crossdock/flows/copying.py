@@ -9,7 +9,7 @@ from crossdock.combine import CombinedTask, param
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError, CrossdockError, TaskFailed
 from crossdock.events import Observer, ignore, listening
-from crossdock.flows.endpoints import open_sink, open_source
+from crossdock.flows.questions.endpoints import open_sink, open_source
 from crossdock.model import ABSENT, ANY, Receipt
 
 __all__ = ["copy"]

@@ -14,13 +14,13 @@ from typing import Any
 from crossdock.connectors.objects import ObjectSource
 from crossdock.errors import ConfigError, NotFoundError, UnsupportedError
 from crossdock.flows.below import objects_below
-from crossdock.flows.bounds import Age, Size
-from crossdock.flows.doomed import Doomed, Journal
-from crossdock.flows.endpoints import open_source
-from crossdock.flows.filters import NO_FILTERS, Filters, compile_filters
-from crossdock.flows.ownership import Owner
-from crossdock.flows.removing import RemovalReport, removal_report, remove as remove_listed
-from crossdock.flows.run_directory import run_files
+from crossdock.flows.deleting.doomed import Doomed, Journal
+from crossdock.flows.deleting.removing import RemovalReport, removal_report, remove as remove_listed
+from crossdock.flows.questions.bounds import Age, Size
+from crossdock.flows.questions.endpoints import open_source
+from crossdock.flows.questions.filters import NO_FILTERS, Filters, compile_filters
+from crossdock.flows.runs.directory import run_files
+from crossdock.flows.runs.ownership import Owner
 from crossdock.model import ObjectInfo
 
 __all__ = ["Erasure", "remove"]

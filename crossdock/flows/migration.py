@@ -8,21 +8,21 @@ from typing import Any
 from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.events import Observer, ignore
-from crossdock.flows.bounds import Age, Size
-from crossdock.flows.driving import Drive
-from crossdock.flows.endpoints import open_ends, rebuilt
 from crossdock.flows.given import with_list
-from crossdock.flows.limits import Deadline
-from crossdock.flows.mapping import Given
-from crossdock.flows.means import Means, means_of
-from crossdock.flows.ownership import Owner
-from crossdock.flows.planned import demand_both, keep_transfer, open_plan
-from crossdock.flows.preparing import checked, create, demand_strength, is_there
+from crossdock.flows.moving.driving import Drive
+from crossdock.flows.planning.question import asked_of, question_of
 from crossdock.flows.preview import Plan, plan
-from crossdock.flows.question import asked_of, question_of
-from crossdock.flows.report import Report, build_report
-from crossdock.flows.run_directory import RunDirectory, default_runs_url, new_run_id, open_run, run_files
-from crossdock.flows.telling import Telling
+from crossdock.flows.questions.bounds import Age, Size
+from crossdock.flows.questions.endpoints import open_ends, rebuilt
+from crossdock.flows.questions.limits import Deadline
+from crossdock.flows.questions.mapping import Given
+from crossdock.flows.questions.means import Means, means_of
+from crossdock.flows.reporting.report import Report, build_report
+from crossdock.flows.reporting.telling import Telling
+from crossdock.flows.runs.directory import RunDirectory, default_runs_url, new_run_id, open_run, run_files
+from crossdock.flows.runs.ownership import Owner
+from crossdock.flows.runs.planned import demand_both, keep_transfer, open_plan
+from crossdock.flows.runs.preparing import checked, create, demand_strength, is_there
 from crossdock.notifications.notifier import Notifier
 from crossdock.ports import Runner
 

@@ -12,19 +12,19 @@ from typing import Any, Self
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError
 from crossdock.events import Observer, ignore
-from crossdock.flows.bounds import Age, Size
-from crossdock.flows.endpoints import Ends, open_ends
-from crossdock.flows.estimating import Estimate, cost_of, read_prices
 from crossdock.flows.given import with_list
-from crossdock.flows.manifest import Manifest, ManifestSummary
-from crossdock.flows.mapping import Given
-from crossdock.flows.ownership import Owner
-from crossdock.flows.planning import Row
-from crossdock.flows.preparing import checked, create, write_plan
-from crossdock.flows.question import Question, asked_of, question_of
-from crossdock.flows.report import Report
-from crossdock.flows.run_directory import RunDirectory, new_run_id, run_files
-from crossdock.flows.weighing import Load
+from crossdock.flows.planning.estimating import Estimate, cost_of, read_prices
+from crossdock.flows.planning.question import Question, asked_of, question_of
+from crossdock.flows.planning.rows import Row
+from crossdock.flows.planning.weighing import Load
+from crossdock.flows.questions.bounds import Age, Size
+from crossdock.flows.questions.endpoints import Ends, open_ends
+from crossdock.flows.questions.mapping import Given
+from crossdock.flows.reporting.report import Report
+from crossdock.flows.runs.directory import RunDirectory, new_run_id, run_files
+from crossdock.flows.runs.manifest import Manifest, ManifestSummary
+from crossdock.flows.runs.ownership import Owner
+from crossdock.flows.runs.preparing import checked, create, write_plan
 from crossdock.model import Counts
 
 __all__ = ["Plan", "plan"]

@@ -13,18 +13,18 @@ from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError
 from crossdock.events import Observer, ignore
-from crossdock.flows.bounds import Age, Size
-from crossdock.flows.clearing import begun, clear
-from crossdock.flows.endpoints import Ends, open_ends
-from crossdock.flows.merging import texts
+from crossdock.flows.deleting.clearing import begun, clear
+from crossdock.flows.deleting.outcome import CopiedAndDeleted, told
+from crossdock.flows.deleting.removing import RemovalReport
+from crossdock.flows.deleting.safety import demand_apart
 from crossdock.flows.migration import migrate
-from crossdock.flows.outcome import CopiedAndDeleted, told
-from crossdock.flows.preparing import checked
-from crossdock.flows.removing import RemovalReport
-from crossdock.flows.run_directory import default_runs_url, run_files
-from crossdock.flows.run_files import RunFiles
-from crossdock.flows.safety import demand_apart
-from crossdock.flows.telling import Telling
+from crossdock.flows.planning.merging import texts
+from crossdock.flows.questions.bounds import Age, Size
+from crossdock.flows.questions.endpoints import Ends, open_ends
+from crossdock.flows.reporting.telling import Telling
+from crossdock.flows.runs.directory import default_runs_url, run_files
+from crossdock.flows.runs.files import RunFiles
+from crossdock.flows.runs.preparing import checked
 from crossdock.model import Verification
 from crossdock.notifications.notifier import Notifier
 from crossdock.ports import Runner

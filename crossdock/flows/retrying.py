@@ -18,24 +18,24 @@ from crossdock.combine.hooks import RunHook, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError, CrossdockError
 from crossdock.events import Note, Observer, ignore
-from crossdock.flows.bounds import Size
-from crossdock.flows.columns import to_parquet
-from crossdock.flows.driving import Drive
-from crossdock.flows.endpoints import rebuilt
-from crossdock.flows.failures import REASONS
-from crossdock.flows.filters import Filters, compile_filters
-from crossdock.flows.ledger import records_of
-from crossdock.flows.limits import Deadline
-from crossdock.flows.means import means_of
-from crossdock.flows.ownership import Owner
-from crossdock.flows.preparing import demand_strength
-from crossdock.flows.records import SCHEMA, Record, RecordState, to_columns
-from crossdock.flows.report import Report, build_report
-from crossdock.flows.run_directory import RunDirectory, open_run
-from crossdock.flows.run_files import RunFiles
-from crossdock.flows.segments import read_tables, segment_name
-from crossdock.flows.standing import in_state, winners
-from crossdock.flows.telling import Telling
+from crossdock.flows.ledger.failures import REASONS
+from crossdock.flows.ledger.records import SCHEMA, Record, RecordState, to_columns
+from crossdock.flows.ledger.segments import read_tables, segment_name
+from crossdock.flows.ledger.standing import in_state, winners
+from crossdock.flows.ledger.writing import records_of
+from crossdock.flows.moving.driving import Drive
+from crossdock.flows.questions.bounds import Size
+from crossdock.flows.questions.endpoints import rebuilt
+from crossdock.flows.questions.filters import Filters, compile_filters
+from crossdock.flows.questions.limits import Deadline
+from crossdock.flows.questions.means import means_of
+from crossdock.flows.reporting.report import Report, build_report
+from crossdock.flows.reporting.telling import Telling
+from crossdock.flows.runs.columns import to_parquet
+from crossdock.flows.runs.directory import RunDirectory, open_run
+from crossdock.flows.runs.files import RunFiles
+from crossdock.flows.runs.ownership import Owner
+from crossdock.flows.runs.preparing import demand_strength
 from crossdock.notifications.notifier import Notifier
 from crossdock.ports import Runner
 

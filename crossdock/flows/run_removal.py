@@ -16,8 +16,8 @@ from typing import Any
 from crossdock.connectors.registry import split_url
 from crossdock.errors import CrossdockError, UnsafeError
 from crossdock.flows.cleaning import cleanup
-from crossdock.flows.ownership import NAME as LEASE, Owner
-from crossdock.flows.run_directory import REMOVING, REPORT, REPORT_PAGE, RUN, RunDirectory, open_run
+from crossdock.flows.runs.directory import REMOVING, REPORT, REPORT_PAGE, RUN, RunDirectory, open_run
+from crossdock.flows.runs.ownership import NAME as LEASE, Owner
 
 __all__ = ["RunRemoval", "remove_run"]
 

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 import crossdock as xd
 from crossdock.cli.main import cli
-from crossdock.flows.ownership import Owner
-from crossdock.flows.run_directory import default_runs_url, list_runs, run_files
+from crossdock.flows.runs.directory import default_runs_url, list_runs, run_files
+from crossdock.flows.runs.ownership import Owner
 from crossdock.testing import EmbeddedS3
 
 PART = 5 * 1024 * 1024

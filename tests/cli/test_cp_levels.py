@@ -43,7 +43,7 @@ def to(s3, *more):
 def levels(s3, run_dir):
     """The level of each receipt of a run."""
     from crossdock.flows import open_run
-    from crossdock.flows.ledger import read_ledger
+    from crossdock.flows.ledger.writing import read_ledger
 
     ledger = dict(read_ledger(open_run(str(run_dir), {}).files))
     return {record.receipt.verification.name for rows in ledger.values() for record in rows.values()}

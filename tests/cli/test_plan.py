@@ -87,7 +87,7 @@ def test_what_comes_next_is_the_copy_itself_without_what_only_a_plan_knows(sourc
 
 
 def _prices():
-    from crossdock.flows import estimating
+    from crossdock.flows.planning import estimating
 
     return str(Path(estimating.__file__).parent / "prices.toml")
 

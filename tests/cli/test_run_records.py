@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 import crossdock as xd
 from crossdock.cli.main import cli
-from crossdock.flows.ownership import Owner
-from crossdock.flows.run_directory import default_runs_url, run_files
+from crossdock.flows.runs.directory import default_runs_url, run_files
+from crossdock.flows.runs.ownership import Owner
 
 
 def crossdock(*arguments):

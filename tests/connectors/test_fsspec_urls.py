@@ -13,7 +13,7 @@ from crossdock.connectors.fsspec_bridge.names import modified_of, temporary_name
 from crossdock.connectors.fsspec_bridge.options import options_for
 from crossdock.connectors.fsspec_bridge.store import FsspecStore
 from crossdock.connectors.registry import connector_for, key_last, split_url
-from crossdock.flows.endpoints import describe, kept_options, open_ends, rebuilt
+from crossdock.flows.questions.endpoints import describe, kept_options, open_ends, rebuilt
 
 
 @pytest.mark.parametrize(

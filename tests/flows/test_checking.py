@@ -15,8 +15,8 @@ from crossdock.connectors.memory import MemoryStore
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError, IntegrityError, NotFoundError, StorageError
 from crossdock.flows.checking import _judged
-from crossdock.flows.comparing import Checked, Comparison, How, Sign, first_difference
-from crossdock.flows.merging import Pair, side_by_side
+from crossdock.flows.planning.comparing import Checked, Comparison, How, Sign, first_difference
+from crossdock.flows.planning.merging import Pair, side_by_side
 from crossdock.model import MIB, ObjectInfo
 from crossdock.testing import EmbeddedS3, Rule
 

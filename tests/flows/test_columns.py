@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from crossdock.flows.arrays import array_of, values_of
-from crossdock.flows.columns import TIME
+from crossdock.flows.runs.arrays import array_of, values_of
+from crossdock.flows.runs.columns import TIME
 
 _TEXTS = ["", "a", "日本\n", "🦜", "x" * 300]
 _VALUES = {

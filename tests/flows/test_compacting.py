@@ -9,14 +9,14 @@ import crossdock as xd
 from crossdock.connectors.memory import MemoryStore
 from crossdock.errors import DeniedError, LedgerError, Retry
 from crossdock.events import Note
-from crossdock.flows import compacting, segments
-from crossdock.flows.compacting import compact, compact_ended
-from crossdock.flows.ledger import read_ledger, read_records, read_shard
-from crossdock.flows.ownership import Owner
-from crossdock.flows.records import best
-from crossdock.flows.report import build_report
-from crossdock.flows.run_directory import RunDirectory, open_run, run_files
-from crossdock.flows.run_files import RunFiles
+from crossdock.flows.ledger import compacting, segments
+from crossdock.flows.ledger.compacting import compact, compact_ended
+from crossdock.flows.ledger.records import best
+from crossdock.flows.ledger.writing import read_ledger, read_records, read_shard
+from crossdock.flows.reporting.report import build_report
+from crossdock.flows.runs.directory import RunDirectory, open_run, run_files
+from crossdock.flows.runs.files import RunFiles
+from crossdock.flows.runs.ownership import Owner
 
 OBJECTS = {f"{number:03d}": b"x" for number in range(300)}
 
@@ -99,7 +99,7 @@ def test_killed_at_any_instant_nothing_is_lost_and_the_next_one_ends_it(place):
 
 
 def test_the_end_of_a_drive_compacts_where_there_are_many(monkeypatch):
-    monkeypatch.setattr("crossdock.flows.driving.AUTOMATIC_FROM", 4)
+    monkeypatch.setattr("crossdock.flows.moving.driving.AUTOMATIC_FROM", 4)
     place = f"memory://{bucket()}/"
 
     report = xd.migrate(filled(OBJECTS), f"memory://{bucket()}/", run_dir=place)
@@ -115,7 +115,7 @@ def test_a_small_run_keeps_its_few_segments(place):
 
 def test_segments_that_cannot_be_merged_are_told_of_and_end_no_run(monkeypatch):
     """A run whose objects all arrived is complete, whatever becomes of its housekeeping."""
-    monkeypatch.setattr("crossdock.flows.driving.AUTOMATIC_FROM", 4)
+    monkeypatch.setattr("crossdock.flows.moving.driving.AUTOMATIC_FROM", 4)
     put, told = MemoryStore.put, []
 
     def refuse(self, key, *args, **kwargs):
@@ -184,7 +184,7 @@ def test_reading_while_somebody_compacts_is_loud_and_a_report_reads_again(place)
 
 
 def test_a_report_survives_a_compaction_in_its_middle(place, monkeypatch):
-    from crossdock.flows import report
+    from crossdock.flows.reporting import report
 
     read, once = report.read_tables, iter([True])
 

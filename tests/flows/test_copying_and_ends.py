@@ -13,7 +13,7 @@ from flow_kit import HOSTILE, bucket, contents, filled
 import crossdock as xd
 from crossdock.errors import ConfigError, NotFoundError, PreconditionError
 from crossdock.flows import list_runs
-from crossdock.flows.endpoints import describe, kept_options, open_ends, rebuilt
+from crossdock.flows.questions.endpoints import describe, kept_options, open_ends, rebuilt
 
 
 @pytest.mark.parametrize("key", [key for key in HOSTILE if not key.endswith("/")])

@@ -12,10 +12,10 @@ from flow_kit import bucket, filled
 import crossdock as xd
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.errors import ConfigError
-from crossdock.flows.deciding import Action
-from crossdock.flows.estimating import cost_of, read_prices
-from crossdock.flows.planning import Row
-from crossdock.flows.weighing import KINDS, Load, Means, Weighing
+from crossdock.flows.planning.deciding import Action
+from crossdock.flows.planning.estimating import cost_of, read_prices
+from crossdock.flows.planning.rows import Row
+from crossdock.flows.planning.weighing import KINDS, Load, Means, Weighing
 from crossdock.model import MIB, Metadata, ObjectInfo, Version
 from crossdock.ports import Capabilities
 from crossdock.testing import EmbeddedGCS, EmbeddedS3
@@ -176,7 +176,7 @@ def test_what_the_table_does_not_know_is_said_and_costs_nothing(source, sink, eg
 
 
 def test_the_table_is_dated_whole_and_says_where_it_is_from():
-    text = resources.files("crossdock.flows").joinpath("prices.toml").read_text(encoding="utf-8")
+    text = resources.files("crossdock.flows.planning").joinpath("prices.toml").read_text(encoding="utf-8")
     prices = read_prices()
 
     assert tomllib.loads(text)["as_of"] == prices.as_of

@@ -14,8 +14,10 @@ from flow_kit import HOSTILE, bucket, contents, filled
 
 import crossdock as xd
 from crossdock.errors import ConfigError, LedgerError, NotFoundError
-from crossdock.flows import build_report, ends, export_run, exporting, open_run
-from crossdock.flows.run_directory import run_files
+from crossdock.flows import build_report, export_run, open_run
+from crossdock.flows.ledger import ends
+from crossdock.flows.reporting import exporting
+from crossdock.flows.runs.directory import run_files
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crossdock import errors
-from crossdock.flows.failures import failure_of, hint_for
+from crossdock.flows.ledger.failures import failure_of, hint_for
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crossdock.errors import ConfigError
-from crossdock.flows.filters import compile_filters, split_wildcards
-from crossdock.flows.mapping import rename_of
+from crossdock.flows.questions.filters import compile_filters, split_wildcards
+from crossdock.flows.questions.mapping import rename_of
 from crossdock.model import ObjectInfo
 
 MATCHES = [

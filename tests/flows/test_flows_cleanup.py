@@ -15,9 +15,9 @@ from crossdock.connectors.memory import MemoryStore
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.errors import ConfigError, DeniedError, LedgerError, NotFoundError, TaskFailed
 from crossdock.flows import Fate
-from crossdock.flows.leftovers import CLOCK_SKEW, common_prefix, not_old, not_ours
-from crossdock.flows.ownership import Owner
-from crossdock.flows.run_directory import default_runs_url, run_files
+from crossdock.flows.ledger.leftovers import CLOCK_SKEW, common_prefix, not_old, not_ours
+from crossdock.flows.runs.directory import default_runs_url, run_files
+from crossdock.flows.runs.ownership import Owner
 from crossdock.model import Upload
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

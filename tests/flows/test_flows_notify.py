@@ -12,8 +12,8 @@ import crossdock as xd
 from crossdock.errors import DeniedError
 from crossdock.events import Listed, Progress
 from crossdock.flows import build_report, open_run
-from crossdock.flows.ownership import Owner
-from crossdock.flows.run_directory import run_files
+from crossdock.flows.runs.directory import run_files
+from crossdock.flows.runs.ownership import Owner
 from crossdock.notifications import post
 from crossdock.testing import EmbeddedWebhook, Rule
 

@@ -10,9 +10,9 @@ from flow_kit import Troubled, bucket
 
 from crossdock.connectors.memory import MemoryStore
 from crossdock.errors import DeniedError, LedgerError
-from crossdock.flows.ledger import LedgerWriter, read_ledger, read_shard
-from crossdock.flows.records import Failure, Record, RecordState, best
-from crossdock.flows.run_files import RunFiles
+from crossdock.flows.ledger.records import Failure, Record, RecordState, best
+from crossdock.flows.ledger.writing import LedgerWriter, read_ledger, read_shard
+from crossdock.flows.runs.files import RunFiles
 from crossdock.model import Digests, Receipt, Verification, Version
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 1, tzinfo=UTC)

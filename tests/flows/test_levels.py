@@ -13,8 +13,8 @@ import crossdock as xd
 from crossdock.connectors.layers import layered
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.flows import build_report, open_run
-from crossdock.flows.ledger import read_ledger
-from crossdock.flows.records import RecordState
+from crossdock.flows.ledger.records import RecordState
+from crossdock.flows.ledger.writing import read_ledger
 from crossdock.model import Verification
 from crossdock.testing import EmbeddedS3
 
@@ -148,8 +148,8 @@ def test_one_object_copied_under_a_requirement(tree):
 
 def test_what_is_found_at_the_destination_is_read_back_too(tmp_path):
     """V3 wanted, the record lost with its process: what is recognised counts only after it was read."""
-    from crossdock.flows.planning import Action, Row
-    from crossdock.flows.recognise import found_complete
+    from crossdock.flows.planning.recognise import found_complete
+    from crossdock.flows.planning.rows import Action, Row
 
     source, there = filled({"a": b"1"}), bucket()
     bare = Troubled(there)

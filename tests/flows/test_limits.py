@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crossdock.errors import ConfigError
-from crossdock.flows.limits import NO_LIMITS, limits_of
+from crossdock.flows.questions.limits import NO_LIMITS, limits_of
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

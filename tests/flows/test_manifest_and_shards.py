@@ -11,10 +11,10 @@ from hypothesis import given, strategies as st
 
 from crossdock.connectors.memory import MemoryStore
 from crossdock.errors import LedgerError
-from crossdock.flows.manifest import Manifest, write_manifest
-from crossdock.flows.planning import Action, Row
-from crossdock.flows.run_files import RunFiles
-from crossdock.flows.shards import ShardSize, choose_shard_size, cut_shards
+from crossdock.flows.planning.rows import Action, Row
+from crossdock.flows.runs.files import RunFiles
+from crossdock.flows.runs.manifest import Manifest, write_manifest
+from crossdock.flows.runs.shards import ShardSize, choose_shard_size, cut_shards
 from crossdock.model import GIB, Digests, Metadata, ObjectInfo, Version
 
 

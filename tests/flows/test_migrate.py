@@ -12,7 +12,7 @@ from crossdock.connectors.memory import MemoryStore
 from crossdock.errors import ConfigError, ConnectionLostError, DeniedError, LedgerError, NotFoundError
 from crossdock.events import BytesMoved, Listed, Progress
 from crossdock.flows import list_runs, open_run
-from crossdock.flows.ledger import read_ledger
+from crossdock.flows.ledger.writing import read_ledger
 from crossdock.model import Counts
 
 
@@ -308,7 +308,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_run_loudly():
             return super().put(key, *args, **kwargs)
 
     from crossdock.flows import migration
-    from crossdock.flows.run_files import RunFiles
+    from crossdock.flows.runs.files import RunFiles
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migration, "run_files", lambda *_: RunFiles(Full(runs.bucket), ""))

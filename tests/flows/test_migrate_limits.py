@@ -51,7 +51,7 @@ def test_bytes(ends):
 def test_a_deadline(ends, monkeypatch):
     source, sink, run = ends
     fill(source, 400)
-    monkeypatch.setattr("crossdock.flows.driving.datetime", Later)
+    monkeypatch.setattr("crossdock.flows.moving.driving.datetime", Later)
 
     report = xd.migrate(source, sink, run_dir=run, deadline=timedelta(hours=1), concurrency=1)
 

@@ -17,9 +17,9 @@ from crossdock.connectors.digests import digest_of, multipart_etag
 from crossdock.connectors.memory import MemoryStore
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.errors import ConnectionLostError, DeniedError
-from crossdock.flows.compacting import compact_ended
-from crossdock.flows.ledger import read_records
-from crossdock.flows.records import RecordState
+from crossdock.flows.ledger.compacting import compact_ended
+from crossdock.flows.ledger.records import RecordState
+from crossdock.flows.ledger.writing import read_records
 from crossdock.model import Digests
 
 PART, BODY = 1_000, os.urandom(20_500)

@@ -18,11 +18,13 @@ import pytest
 from crossdock import crash_points
 from crossdock.connectors.writer import Begun
 from crossdock.errors import ConnectionLostError, LedgerError
-from crossdock.flows.failures import failure_of
-from crossdock.flows.leftovers import same_upload
-from crossdock.flows.parts.agenda import Agenda
-from crossdock.flows.parts.noted import begun_text, part_text, progress_of
-from crossdock.flows.parts.words import (
+from crossdock.flows.ledger.failures import failure_of
+from crossdock.flows.ledger.leftovers import same_upload
+from crossdock.flows.ledger.records import Record, RecordState, best
+from crossdock.flows.ledger.tally import ShardCounts
+from crossdock.flows.moving.parts.agenda import Agenda
+from crossdock.flows.moving.parts.noted import begun_text, part_text, progress_of
+from crossdock.flows.moving.parts.words import (
     Closing,
     Opened,
     Opening,
@@ -32,9 +34,7 @@ from crossdock.flows.parts.words import (
     cut_tasks,
     stretches,
 )
-from crossdock.flows.records import Record, RecordState, best
-from crossdock.flows.shards import Shard, ShardSize, cut_shards, longest_first
-from crossdock.flows.tally import ShardCounts
+from crossdock.flows.runs.shards import Shard, ShardSize, cut_shards, longest_first
 from crossdock.model import GIB, MIB, Digests, Metadata, Part, Upload, Version
 
 DONE = ShardCounts(copied=1)

@@ -10,9 +10,9 @@ from hypothesis import given, settings, strategies as st
 
 from crossdock.connectors.memory import MemoryOptions, MemoryStore
 from crossdock.errors import ConfigError, StorageError
-from crossdock.flows.filters import compile_filters
 from crossdock.flows.listing import Ahead, in_order
-from crossdock.flows.planning import Action, Rules, compare, plan_objects
+from crossdock.flows.planning.rows import Action, Rules, compare, plan_objects
+from crossdock.flows.questions.filters import compile_filters
 from crossdock.model import Digests, ObjectInfo, Version
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)

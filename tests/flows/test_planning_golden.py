@@ -8,10 +8,10 @@ import pytest
 
 from crossdock.connectors.gcs.resources import refusal as gcs_refusal
 from crossdock.errors import ConfigError
-from crossdock.flows.filters import compile_filters
-from crossdock.flows.mapping import rename_of
-from crossdock.flows.missing import Missing
-from crossdock.flows.planning import Rules, plan_objects
+from crossdock.flows.planning.rows import Rules, plan_objects
+from crossdock.flows.questions.filters import compile_filters
+from crossdock.flows.questions.mapping import rename_of
+from crossdock.flows.questions.missing import Missing
 from crossdock.model import Digests, ObjectInfo, Version
 
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)

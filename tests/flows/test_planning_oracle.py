@@ -9,13 +9,12 @@ from flow_kit import bucket
 from hypothesis import given, settings, strategies as st
 
 from crossdock.connectors.memory import MemoryOptions, MemoryStore
-from crossdock.flows import spilling
-from crossdock.flows.filters import compile_filters
-from crossdock.flows.listing import Ahead
-from crossdock.flows.mapping import rename_of
-from crossdock.flows.missing import Missing
-from crossdock.flows.planning import Rules, compare, plan_objects
-from crossdock.flows.spilling import Candidate, by_destination
+from crossdock.flows.listing import Ahead, spilling
+from crossdock.flows.listing.spilling import Candidate, by_destination
+from crossdock.flows.planning.rows import Rules, compare, plan_objects
+from crossdock.flows.questions.filters import compile_filters
+from crossdock.flows.questions.mapping import rename_of
+from crossdock.flows.questions.missing import Missing
 from crossdock.model import Digests, Metadata, ObjectInfo, Version
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ from flow_kit import Troubled, bucket, contents, filled
 
 import crossdock as xd
 from crossdock.connectors.memory import MemoryStore
-from crossdock.flows.ledger import read_ledger
+from crossdock.flows.ledger.writing import read_ledger
 from crossdock.model import NO_DIGESTS
 from crossdock.testing import EmbeddedS3
 from crossdock.testing.demo.plain import PlainS3

@@ -12,9 +12,11 @@ from flow_kit import HOSTILE, Troubled, bucket, contents, filled, generations, q
 import crossdock as xd
 from crossdock.connectors.memory import MemoryStore
 from crossdock.errors import ConfigError, DeniedError, LedgerError, StorageError
-from crossdock.flows import build_report, ends, manifest, open_run, preparing, segments
-from crossdock.flows.ledger import FLUSH_INTERVAL_S
-from crossdock.flows.run_directory import run_files
+from crossdock.flows import build_report, open_run
+from crossdock.flows.ledger import ends, segments
+from crossdock.flows.ledger.writing import FLUSH_INTERVAL_S
+from crossdock.flows.runs import manifest, preparing
+from crossdock.flows.runs.directory import run_files
 
 MARKUP = "<script>alert('x')</script>\"&"
 

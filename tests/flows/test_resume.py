@@ -17,9 +17,10 @@ import crossdock as xd
 from crossdock.connectors.memory import MemoryStore
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.errors import ConnectionLostError, DeniedError, LedgerError, NotFoundError
-from crossdock.flows import driving, ownership
-from crossdock.flows.ownership import Owner, current_owner
-from crossdock.flows.run_directory import run_files
+from crossdock.flows.moving import driving
+from crossdock.flows.runs import ownership
+from crossdock.flows.runs.directory import run_files
+from crossdock.flows.runs.ownership import Owner, current_owner
 from crossdock.model import Metadata
 
 

@@ -8,11 +8,11 @@ from flow_kit import Troubled, bucket, contents, filled, quietly
 import crossdock as xd
 from crossdock.connectors.memory import MemoryStore
 from crossdock.errors import ConfigError, CredentialsError, DeniedError, LedgerError, PreconditionError
-from crossdock.flows.filters import compile_filters
-from crossdock.flows.ownership import Owner
-from crossdock.flows.records import Failure, Record, RecordState
+from crossdock.flows.ledger.records import Failure, Record, RecordState
+from crossdock.flows.questions.filters import compile_filters
 from crossdock.flows.retrying import Condition, parse_where
-from crossdock.flows.run_directory import run_files
+from crossdock.flows.runs.directory import run_files
+from crossdock.flows.runs.ownership import Owner
 
 OBJECTS = {f"{number:03d}": b"x" for number in range(200)}
 
@@ -128,7 +128,7 @@ def test_what_is_pending_stays_pending(failed):
 
 def test_killed_after_it_began_a_resume_does_what_it_set_out_to_do(failed, monkeypatch):
     store, place, _ = failed
-    from crossdock.flows.driving import Drive
+    from crossdock.flows.moving.driving import Drive
 
     def die(drive):
         raise KeyboardInterrupt

@@ -8,8 +8,8 @@ from flow_kit import Troubled, filled
 import crossdock as xd
 from crossdock.errors import DeniedError, LedgerError, NotFoundError
 from crossdock.flows import compact, export_run, overview, remove_run
-from crossdock.flows.ownership import Owner, current_owner
-from crossdock.flows.run_directory import run_files
+from crossdock.flows.runs.directory import run_files
+from crossdock.flows.runs.ownership import Owner, current_owner
 from crossdock.testing import EmbeddedGCS, EmbeddedS3
 
 OBJECTS = {f"{number:03d}": b"x" for number in range(150)}

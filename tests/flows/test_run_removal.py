@@ -12,8 +12,8 @@ from crossdock.connectors.memory import MemoryStore
 from crossdock.connectors.strategy import TransferOptions
 from crossdock.errors import LedgerError, NotFoundError, UnsafeError
 from crossdock.flows import compact, export_run, overview, remove_run, run_removal
-from crossdock.flows.ownership import Owner
-from crossdock.flows.run_directory import default_runs_url, list_runs, run_files
+from crossdock.flows.runs.directory import default_runs_url, list_runs, run_files
+from crossdock.flows.runs.ownership import Owner
 
 OBJECTS = {f"{number:03d}": b"x" for number in range(100)}
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crossdock.flows.columns import to_parquet
-from crossdock.flows.ledger import records_of
-from crossdock.flows.records import SCHEMA, Failure, Record, RecordState, best, is_left, to_columns
-from crossdock.flows.standing import Standing, standing_of, winners
-from crossdock.flows.tally import ShardCounts, counts_of
+from crossdock.flows.ledger.records import SCHEMA, Failure, Record, RecordState, best, is_left, to_columns
+from crossdock.flows.ledger.standing import Standing, standing_of, winners
+from crossdock.flows.ledger.tally import ShardCounts, counts_of
+from crossdock.flows.ledger.writing import records_of
+from crossdock.flows.runs.columns import to_parquet
 from crossdock.model import Receipt, Verification, Version
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -80,8 +80,8 @@ def test_no_records_are_nothing():
 def test_standing_is_derived_without_pandas():
     """A worker that only moves objects must not pay a second of CPU and 50 MiB for a data frame library."""
     code = (
-        "import sys; from crossdock.flows.standing import standing_of; from crossdock.flows.records import SCHEMA;"
-        "from crossdock.flows.columns import to_parquet; import pyarrow as pa, pyarrow.parquet as pq;"
+        "import sys; from crossdock.flows.ledger.standing import standing_of; from crossdock.flows.ledger.records import SCHEMA;"
+        "from crossdock.flows.runs.columns import to_parquet; import pyarrow as pa, pyarrow.parquet as pq;"
         "row = dict(shard=0, row=0, state='copied', key='k', size=1, method='put');"
         "data = to_parquet([row, row], SCHEMA, group_rows=9);"
         "print(standing_of(pq.ParquetFile(pa.BufferReader(data)).read()).outcomes, 'pandas' in sys.modules)"

@@ -23,10 +23,10 @@ from crossdock.errors import (
     UnsafeError,
     UnsupportedError,
 )
-from crossdock.flows.doomed import Journal
-from crossdock.flows.removing import delete_observed, removal_report
-from crossdock.flows.run_directory import run_files
-from crossdock.flows.safety import DeleteLimit, demand_apart, limit_of
+from crossdock.flows.deleting.doomed import Journal
+from crossdock.flows.deleting.removing import delete_observed, removal_report
+from crossdock.flows.deleting.safety import DeleteLimit, demand_apart, limit_of
+from crossdock.flows.runs.directory import run_files
 from crossdock.model import ObjectInfo, Version
 from crossdock.testing import EmbeddedGCS, EmbeddedS3, Rule
 
@@ -498,7 +498,7 @@ def test_killed_in_the_middle_of_the_deletions_the_same_call_goes_on_and_lists_n
     planned = xd.sync(*ends, delete=True, max_delete="100%", run_dir=run, dry_run=True)
     assert (planned.deletes.planned, planned.deletes.deleted) == (left - 5, 0)
     assert left == len(list((tmp_path / "to").iterdir()))
-    monkeypatch.setattr("crossdock.flows.pruning.Pruning.plan", None)  # nothing is listed again
+    monkeypatch.setattr("crossdock.flows.deleting.pruning.Pruning.plan", None)  # nothing is listed again
     report = xd.sync(*ends, delete=True, max_delete="100%", run_dir=run)
     assert numbers(report.deletes) == (35, 35, 0, 0, 0, 0)
     assert {f"{n:02d}" for n in range(5)} == {path.name for path in (tmp_path / "to").iterdir()}
@@ -604,7 +604,7 @@ def test_any_sign_of_another_state_keeps_an_object_that_cannot_be_pinned(other):
 
 
 def test_a_list_of_several_parts_is_read_back_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("crossdock.flows.doomed._PART_ROWS", 7)
+    monkeypatch.setattr("crossdock.flows.deleting.doomed._PART_ROWS", 7)
     for name, keys in {"from": range(2), "to": range(30)}.items():
         (tmp_path / name).mkdir()
         for key in keys:

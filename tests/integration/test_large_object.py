@@ -11,9 +11,9 @@ from azurite import ACCOUNT, KEY as ACCOUNT_KEY, BackDoor, serve_azurite
 
 import crossdock as xd
 from benchmarks.crash_kit import CREDENTIALS, SECRETS, Seen, start
-from crossdock.flows.ledger import read_records
-from crossdock.flows.parts.noted import progress_of
-from crossdock.flows.run_directory import open_run
+from crossdock.flows.ledger.writing import read_records
+from crossdock.flows.moving.parts.noted import progress_of
+from crossdock.flows.runs.directory import open_run
 from crossdock.model import MIB
 from crossdock.testing import EmbeddedS3
 from crossdock.testing.rules import Rule

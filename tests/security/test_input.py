@@ -19,7 +19,7 @@ from crossdock.cli.main import cli
 from crossdock.connectors.memory import MemoryStore
 from crossdock.errors import ConnectionLostError, CrossdockError, LedgerError, UnsupportedError
 from crossdock.events import Note
-from crossdock.flows.run_directory import RunDirectory, run_files
+from crossdock.flows.runs.directory import RunDirectory, run_files
 from crossdock.model import Metadata
 
 # Memory a hostile answer may cost: the limit of an answer, a few times over. The bombs below would be gigabytes.

@@ -8,6 +8,6 @@ from __future__ import annotations
 from crossdock.flows.given.lists import ObjectTable, open_table
 from crossdock.flows.given.names import Names, names_in
 from crossdock.flows.given.taking import with_list
-from crossdock.flows.missing import Missing
+from crossdock.flows.questions.missing import Missing
 
 __all__ = ["Missing", "Names", "ObjectTable", "names_in", "open_table", "with_list"]

@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 from crossdock.errors import DeniedError, NotFoundError, PreconditionError, UnsupportedError
 from crossdock.flows.listing import Ahead
-from crossdock.flows.missing import NO_SUCH_OBJECT, REPLACED, Missing
+from crossdock.flows.questions.missing import NO_SUCH_OBJECT, REPLACED, Missing
 from crossdock.model import NO_VERSION, ObjectInfo, Version
 from crossdock.ports import ObjectStore
 

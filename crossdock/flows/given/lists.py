@@ -17,9 +17,9 @@ from crossdock.connectors.registry import open_store
 from crossdock.errors import ConfigError
 from crossdock.flows.given.asking import asked
 from crossdock.flows.given.tables import fetched, format_of, objects_in
-from crossdock.flows.run_directory import RunDirectory, is_run_id, open_run
-from crossdock.flows.run_files import RunFiles
-from crossdock.flows.spilling import Candidate, by_destination
+from crossdock.flows.listing.spilling import Candidate, by_destination
+from crossdock.flows.runs.directory import RunDirectory, is_run_id, open_run
+from crossdock.flows.runs.files import RunFiles
 from crossdock.model import ObjectInfo
 from crossdock.ports import ObjectStore
 

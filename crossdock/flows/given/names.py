@@ -13,7 +13,7 @@ from typing import IO, Any
 from crossdock.connectors.objects import ObjectSource
 from crossdock.errors import ConfigError
 from crossdock.flows.given.asking import looked_up
-from crossdock.flows.spilling import Candidate, by_destination
+from crossdock.flows.listing.spilling import Candidate, by_destination
 from crossdock.model import ObjectInfo
 
 __all__ = ["Names", "names_in"]

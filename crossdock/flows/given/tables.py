@@ -18,7 +18,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from crossdock.errors import ConfigError, IntegrityError
-from crossdock.flows.arrays import values_of
+from crossdock.flows.runs.arrays import values_of
 from crossdock.model import Digests, ObjectInfo, Version
 from crossdock.ports import ObjectStore
 

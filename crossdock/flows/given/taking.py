@@ -8,9 +8,9 @@ from typing import Any, overload
 
 from crossdock.connectors.objects import ObjectSource
 from crossdock.errors import ConfigError
-from crossdock.flows.endpoints import Ends
 from crossdock.flows.given.lists import open_table
 from crossdock.flows.given.names import Names
+from crossdock.flows.questions.endpoints import Ends
 
 __all__ = ["with_list"]
 

@@ -1,0 +1,1 @@
+"""From two listings to a plan: what shall be done with each object, what it will ask for and cost, and the plan written down."""
