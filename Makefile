@@ -37,6 +37,7 @@ demo: $(if $(wildcard $(DEV_READY)),$(DEV_READY),$(DEMO_READY))  ## a real migra
 test: $(DEV_READY)  ## all tests
 	@sh .ci/azurite $(VENV)
 	@sh .ci/postgres
+	@sh .ci/flights $(VENV)
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: static docs test  ## everything CI asks of the source: format, lint, types, import contracts, documents, tests
@@ -65,6 +66,7 @@ conformance: $(DEV_READY)  ## run the conformance suites against every end and r
 	@$(BIN)/python docs/generate.py
 
 bench: $(DEV_READY)  ## the figures of benchmarks/
+	@sh .ci/flights $(VENV)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove the environment and everything built

@@ -19,20 +19,25 @@ from crossdock.cli.cat import cat
 from crossdock.cli.check import check
 from crossdock.cli.cleanup import cleanup
 from crossdock.cli.connectors import connectors
+from crossdock.cli.convert import convert
 from crossdock.cli.copy import cp
 from crossdock.cli.demo import demo
 from crossdock.cli.du import du
 from crossdock.cli.exit_codes import ExitCode, exit_code_of_error
 from crossdock.cli.flags import TYPED, VERBOSE
+from crossdock.cli.flows import flows
 from crossdock.cli.help import examples
 from crossdock.cli.listing import ls
 from crossdock.cli.mv import mv
 from crossdock.cli.plan import plan
 from crossdock.cli.retry import retry
 from crossdock.cli.rm import rm
+from crossdock.cli.run import run
 from crossdock.cli.run_records import runs_compact, runs_export, runs_report, runs_rm
 from crossdock.cli.runs import runs, runs_resume
+from crossdock.cli.sql import sql
 from crossdock.cli.sync import sync
+from crossdock.cli.tables import head, schema
 
 __all__ = ["cli", "main"]
 
@@ -87,7 +92,28 @@ def cli() -> None:
     """  # noqa: D301 - \b is click's mark for a paragraph that is not to be re-wrapped
 
 
-for _command in (plan, cp, sync, mv, check, ls, retry, rm, du, cat, runs, cleanup, connectors, demo):
+for _command in (
+    plan,
+    cp,
+    sync,
+    mv,
+    check,
+    ls,
+    retry,
+    rm,
+    du,
+    cat,
+    convert,
+    head,
+    schema,
+    sql,
+    runs,
+    cleanup,
+    connectors,
+    flows,
+    run,
+    demo,
+):
     cli.add_command(_command)
 cli.add_command(runs_resume, name="resume")  # as in `xd.resume`; it is one of `runs` too
 for _command in (runs_report, runs_export, runs_rm, runs_compact):

@@ -45,7 +45,8 @@ def mv(
     """Move the objects below SRC to DST: copy, prove each, then delete it at SRC.
 
     An object is deleted only in the version that was read, and only if the destination provably holds it, at least to the level of
-    --require. What changed meanwhile, and what failed, stays at SRC. Interrupted or killed: the same command goes on from there.
+    --require. What changed meanwhile, and what failed, stays at SRC. Interrupted, killed or stopped by a
+    limit: `crossdock runs resume` goes on from there, or the same command does.
     """
     import crossdock as xd
 
@@ -58,12 +59,14 @@ def mv(
             )
     except KeyboardInterrupt:
         copies = interrupted(run.directory, since=began, options=run.directory_options)
-        if copies is None:  # nothing was planned yet, or what was interrupted are the deletions
+        if (
+            copies is None or copies.state != "interrupted"
+        ):  # nothing was planned yet, or it was the deletions
             raise
-        words = redacted(typed(ctx))
-        show(copies, json=json, quiet=quiet, resume=words, again=words)
+        show(copies, json=json, quiet=quiet, resume=run.resume(copies, where), again=redacted(typed(ctx)))
         ctx.exit(copies.exit_code)
     words = redacted(without_dry_run(typed(ctx)) if dry_run else typed(ctx))
     done = "done: every object is at the destination, proven, and gone from the source"
-    show_both(report, json=json, quiet=quiet, again=words, done=done, repeats=False)
+    resume = run.resume(report.copies, where)
+    show_both(report, json=json, quiet=quiet, resume=resume, again=words, done=done, repeats=False)
     ctx.exit(report.exit_code)

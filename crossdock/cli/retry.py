@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crossdock.cli.commands import resume_command
-from crossdock.cli.ending import interrupted, show
+from crossdock.cli.deletions import show_run
+from crossdock.cli.ending import interrupted
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
 from crossdock.cli.limiting import limit_flags
@@ -117,8 +118,7 @@ def retry(
         sink_options=sink_option,
         others=whom.as_words(),
     )
-    show(report, json=json, quiet=quiet, resume=resume, again="")
-    ctx.exit(report.exit_code)
+    ctx.exit(show_run(report, json=json, quiet=quiet, resume=resume))
 
 
 def _nothing(report: Report, conditions: tuple[str, ...]) -> str:

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crossdock.cli.commands import resume_command
+from crossdock.cli.ending import address
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag
+from crossdock.cli.limiting import limit_flags
 from crossdock.cli.notifying import Whom, notify_flags
-from crossdock.cli.runners import runner_flags
+from crossdock.cli.runners import Where, runner_flags
 from crossdock.cli.selecting import bound_flags, glob_flags
 
 if TYPE_CHECKING:
+    from crossdock.flows import Report
     from crossdock.notifications.notifier import Notifier
 
 __all__ = ["SELECTION", "Run", "no_glob_flag", "run_flags", "store_flags"]
@@ -47,6 +51,16 @@ class Run:
         """The options of the store it is kept in."""
         given: dict[str, str] = self.arguments["run_options"]
         return given
+
+    def resume(self, report: Report, where: Where) -> str:
+        """The command that goes on with the run this became."""
+        return resume_command(
+            address(report),
+            where=where.as_flags(),
+            source_options=self.arguments["source_options"],
+            sink_options=self.arguments["sink_options"],
+            others=self.whom.as_words(),
+        )
 
 
 def store_flags(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,6 +96,7 @@ def run_flags(
             sink_option: dict[str, str],
             run_option: dict[str, str],
             whom: Whom,
+            within: dict[str, Any],
             **others: Any,
         ) -> Any:
             named = (
@@ -100,6 +115,7 @@ def run_flags(
                 "source_options": source_option,
                 "sink_options": sink_option,
                 "run_options": run_option,
+                **within,
             }
             return function(*args, run=Run(arguments=arguments, whom=whom), **others)
 
@@ -165,6 +181,7 @@ def _decorators(levels: tuple[str, ...], require: str | None) -> list[Callable[.
             help="Refuse ends and objects that would get a weaker form of the promise.",
         ),
         how("--concurrency", type=click.IntRange(1), metavar="N", help="Objects at a time, in each process."),
+        limit_flags,
         runner_flags,
         click.option(
             "--run-dir",

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crossdock.cli.asking import Asking, yes_flag
 from crossdock.cli.commands import resume_command
-from crossdock.cli.ending import address, carry_out, interrupted, show
+from crossdock.cli.deletions import show_run
+from crossdock.cli.ending import address, carry_out, interrupted
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag, GroupedCommand, examples
 from crossdock.cli.limiting import limit_flags
 from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.output import json_line, line, visible
-from crossdock.cli.progress import duration, progress
+from crossdock.cli.progress import duration
 from crossdock.cli.runners import Where, runner_flags
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def runs_show(run: str, *, run_option: dict[str, str], json: bool, quiet: bool) 
     from crossdock.flows import build_report, open_run
 
     report = build_report(open_run(run, run_option))
-    show(report, json=json, quiet=quiet, resume=resume_command(address(report)), again=carry_out(report))
+    show_run(report, json=json, quiet=quiet, resume=resume_command(address(report)), again=carry_out(report))
 
 
 @runs.command(
@@ -126,6 +128,7 @@ def runs_show(run: str, *, run_option: dict[str, str], json: bool, quiet: bool) 
 )
 @limit_flags
 @runner_flags
+@yes_flag
 @notify_flags
 @json_flag("stdout has one JSON object a line: phases, failures, at last the summary.")
 @verbosity_flags
@@ -141,19 +144,22 @@ def runs_resume(
     run_option: dict[str, str],
     concurrency: int | None,
     within: dict[str, Any],
+    yes: bool,
     json: bool,
     quiet: bool,
 ) -> None:
     """Go on with a run: what is pending, and failures that another attempt may mend.
 
-    Nothing is listed again, and nothing that arrived is sent again, whether it was recorded or not.
+    Nothing is listed again, and nothing that arrived is sent again, whether it was recorded or not. A run of `sync --delete` or `mv`
+    goes on with its deletions too, as safely as the command itself; what a sync would delete is shown, and asked about, first.
     """
     import crossdock as xd
 
     began = datetime.now(UTC)
     notify = whom.notifiers()
+    asking = Asking(quiet=quiet, json=json, ask=not yes, show_nothing=False)
     try:
-        with where.open() as runner, progress(quiet=quiet, json=json) as observer:
+        with where.open() as runner, asking:
             report = xd.resume(
                 run,
                 runner=runner,
@@ -163,11 +169,12 @@ def runs_resume(
                 sink_options=sink_option,
                 run_options=run_option,
                 notify=notify,
-                observer=observer,
+                confirm=asking.confirm,
+                observer=asking.observer,
             )
     except KeyboardInterrupt:
         ended = interrupted(run, options=run_option, since=began)
-        if ended is None:
+        if ended is None or ended.state != "interrupted":  # what was interrupted are the deletions
             raise
         report = ended
     resume = resume_command(
@@ -177,5 +184,4 @@ def runs_resume(
         sink_options=sink_option,
         others=whom.as_words(),
     )
-    show(report, json=json, quiet=quiet, resume=resume, again="")
-    ctx.exit(report.exit_code)
+    ctx.exit(show_run(report, json=json, quiet=quiet, resume=resume))

@@ -106,6 +106,7 @@ def _rows(report: Report) -> Iterator[str]:
         else ""
     )
     yield _row("moved", f"{format_size(counts.copied_bytes)} in {duration(report.duration_s)}{rate}")
+    yield from _made(report)
     if report.levels:
         yield _row("verified", _counted(report.levels, "{count:,} to {name}"))
     if report.methods.get("found"):
@@ -123,6 +124,22 @@ def _rows(report: Report) -> Iterator[str]:
     if report.notifications_failed:
         plural = "notification" if report.notifications_failed == 1 else "notifications"
         yield _row("not told", f"{report.notifications_failed:,} {plural} failed; the log says which")
+
+
+def _made(report: Report) -> Iterator[str]:
+    """What a run that makes tables has made, and what is left of earlier ones."""
+    if report.made is None:
+        return
+    made = report.made
+    dropped = f", of {made.rows_read:,} read" if made.rows_read > made.rows else ""
+    size = f", {format_size(made.bytes)}" if made.bytes else ""
+    if made.outputs:
+        outputs = "1 output" if made.outputs == 1 else f"{made.outputs:,} outputs"
+        yield _row("made", f"{outputs} with {made.rows:,} rows{dropped}{size}")
+    if report.finished.get("orphans"):
+        keys = ", ".join(visible(key) for key in report.finished["orphan_keys"])
+        more = " at least" if report.finished["may_be_more"] else ""
+        yield _row("left over", f"{report.finished['orphans']:,}{more} outputs that nothing leads to: {keys}")
 
 
 def _failure(group: FailureGroup) -> Iterator[str]:

@@ -201,10 +201,18 @@ class Execution:
             duration_s=time.perf_counter() - self.clock,
             worker=_here(),
             bytes=receipt.size if receipt is not None and not cached else self.meter.bytes,
-            objects=1 if receipt is not None and not cached else self.meter.objects,
+            objects=_objects_of(receipt) if receipt is not None and not cached else self.meter.objects,
             rows=receipt.rows if receipt is not None and receipt.rows and not cached else self.meter.rows,
             tags=self.settings.tags,
         )
+
+
+def _objects_of(receipt: Receipt) -> int:
+    """How many objects a receipt is of: a dataset's says so, and a table's, which has neither version nor digest, is of none."""
+    said = getattr(receipt, "objects", None)
+    if said is not None:
+        return int(said)
+    return 1 if receipt.version or receipt.digests else 0
 
 
 def _here() -> str:

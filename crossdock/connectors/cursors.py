@@ -116,6 +116,18 @@ class Cursor:
             )
         return Position(cursor=self, value=value, version=version)
 
+    def advance(self, place: Mapping[str, Any]) -> None:
+        """Move to where an earlier read stood at its end, in this process or another (``Position.place``). Twice is fine.
+
+        Raises:
+            PreconditionError: Another run moved it since; its value stays.
+        """
+        found = Version(etag=place["etag"], generation=place["generation"])
+        now = self.open()
+        if now.value is not None and comparable(now.value) == comparable(place["value"]):
+            return
+        self._save(place["value"], found)
+
     def reset(self) -> None:
         """Forget where the last run stood. One request."""
         where = self._where()
@@ -191,6 +203,13 @@ class Position:
                 hint="a cursor's field has values of one kind: numbers, or dates, or texts that sort as they should",
             ) from error
         self.greatest, self._moved = value, True
+
+    def place(self) -> dict[str, Any] | None:
+        """Where the read stands, as plain values for ``Cursor.advance``; ``None`` if it stands where it began."""
+        if not self._moved:
+            return None
+        version = self._version
+        return {"value": self.greatest, "etag": version.etag, "generation": version.generation}
 
     def save(self) -> None:
         """Keep the greatest value, if there is a new one; one request. Twice is fine.

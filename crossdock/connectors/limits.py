@@ -1,4 +1,4 @@
-"""The limit layer: how many requests of this process an endpoint has at a time, found by ``Pace``.
+"""The limit layer: how many requests of this process an endpoint has at a time, found by ``Pace`` and shared by a run.
 
 It stands inside the retry layer, so a retry that waits holds no slot. A slot is held only while a request or a chunk
 is under way: a stream somebody has opened and does not read holds none, so any number of them may be open. Reads and
@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from crossdock.connectors.layer import Layer
-from crossdock.connectors.pace import REQUEST_COST, Pace
+from crossdock.connectors.pace import REQUEST_COST, Pace, starting_limit
+from crossdock.connectors.ration import Ration
 from crossdock.errors import ThrottledError
 from crossdock.model import (
     ANY,
@@ -31,6 +32,7 @@ from crossdock.model import (
     Version,
 )
 from crossdock.ports import Chunk, ObjectReader
+from crossdock.sharing import Use, Word, join, peers, refused
 
 __all__ = ["LimitStore", "Limiter", "limiter_of"]
 
@@ -40,20 +42,35 @@ _MAX_WISH_S = 60.0  # a Retry-After that is longer is obeyed by the retry layer,
 
 
 class Limiter:
-    """Slots for one kind of request to one endpoint, in this process. Thread-safe; first come first served by the lock."""
+    """Slots for one kind of request to one endpoint, in this process. Thread-safe; first come first served by the lock.
+
+    How many there are: ``Ration``, from the own pace and what a run's driver says (``crossdock.sharing``).
+    """
 
     def __init__(self, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.pace = pace or Pace()
+        self._ration = Ration(pace or Pace(limit=starting_limit(peers())))
         self._clock = clock
         self._free = threading.Condition()
         self._under_way = 0
         self._waiting = 0
         self._not_before = 0.0
+        self._asked_to_wait_until = 0.0  # by the service itself, not by hearsay
+
+    @property
+    def pace(self) -> Pace:
+        """The own limit, whatever a driver says."""
+        return self._ration.pace
+
+    @pace.setter
+    def pace(self, pace: Pace) -> None:
+        with self._free:
+            self._ration.pace = pace
 
     @property
     def limit(self) -> int:
         """How many requests may be under way now."""
-        return self.pace.limit
+        with self._free:
+            return self._ration.allowed(now=self._clock(), processes=peers())
 
     def call(self, request: Callable[[], T], work: Callable[[T], int] = lambda _: 0) -> T:
         """Wait for a slot, send, and learn from how it ends.
@@ -62,7 +79,7 @@ class Limiter:
             request: What to do.
             work: How many bytes its result moved.
         """
-        self._take()
+        mark = self._take()
         moved, throttled = -1, None
         try:
             result = request()
@@ -71,38 +88,63 @@ class Limiter:
             throttled = error
             raise
         finally:
-            self._give_back(moved, throttled)
+            self._give_back(mark, moved, throttled)
         return result
 
-    def _take(self) -> None:
+    def use(self, run_id: str) -> Use | None:
+        """See ``sharing.Shared``."""
+        with self._free:
+            now = self._clock()
+            wait_s = max(0.0, self._asked_to_wait_until - now)
+            self._ration.wanted(self._under_way, self._waiting, now=now)
+            return self._ration.use(run_id, now=now, wait_s=wait_s)
+
+    def obey(self, run_id: str, word: Word) -> None:
+        """See ``sharing.Shared``."""
+        with self._free:
+            now = self._clock()
+            before = self._ration.allowed(now=now, processes=peers())
+            self._ration.obey(run_id, word, now=now)
+            if word.wait_s > 0:
+                self._not_before = max(self._not_before, now + min(word.wait_s, _MAX_WISH_S))
+            if self._ration.allowed(now=now, processes=peers()) > before:
+                self._free.notify_all()
+
+    def _take(self) -> int:
         with self._free:
             while True:
-                wish_s = self._not_before - self._clock() if self._not_before else 0.0
-                if wish_s <= 0 and self._under_way < self.pace.limit:
+                now = self._clock()
+                wish_s = self._not_before - now if self._not_before else 0.0
+                allowed = self._ration.allowed(now=now, processes=peers())
+                if wish_s <= 0 and self._under_way < allowed:
                     self._under_way += 1
-                    return
+                    return self._ration.wanted(self._under_way, self._waiting, now=now)
                 self._waiting += 1
+                self._ration.wanted(self._under_way, self._waiting, now=now)
                 try:
                     self._free.wait(wish_s if wish_s > 0 else None)
                 finally:
                     self._waiting -= 1
 
-    def _give_back(self, moved: int, throttled: ThrottledError | None) -> None:
+    def _give_back(self, mark: int, moved: int, throttled: ThrottledError | None) -> None:
         now = self._clock()
         with self._free:
-            before = self.pace.limit
+            before = self._ration.allowed(now=now, processes=peers())
             if throttled is not None:
-                self.pace.throttled(now=now)
+                self._ration.throttled(mark, self._under_way, now=now)
                 wish_s = min(throttled.retry_after_s or 0.0, _MAX_WISH_S)
-                self._not_before = max(self._not_before, now + wish_s)
+                self._asked_to_wait_until = max(self._asked_to_wait_until, now + wish_s)
+                self._not_before = max(self._not_before, self._asked_to_wait_until)
             elif moved >= 0:
                 saturated = self._waiting > 0 or self._under_way >= before
-                self.pace.ended(moved + REQUEST_COST, now=now, saturated=saturated)
+                self._ration.ended(moved + REQUEST_COST, now=now, saturated=saturated)
             self._under_way -= 1
-            if self.pace.limit > before:
+            if self._ration.allowed(now=now, processes=peers()) > before:
                 self._free.notify_all()
             elif self._waiting:
                 self._free.notify()
+        if throttled is not None:
+            refused()
 
 
 _limiters: dict[tuple[str, str], Limiter] = {}
@@ -111,8 +153,13 @@ _lock = threading.Lock()
 
 def limiter_of(endpoint: str, kind: str) -> Limiter:
     """The one limiter of this process for ``kind`` (``read`` or ``write``) of requests to ``endpoint``."""
+    place = (endpoint, kind)
     with _lock:
-        return _limiters.setdefault((endpoint, kind), Limiter())
+        known = _limiters.get(place)
+        if known is None:
+            known = _limiters[place] = Limiter()
+            join(place, known)
+        return known
 
 
 class _LimitedReader:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-__all__ = ["REQUEST_COST", "Pace"]
+__all__ = ["REQUEST_COST", "Pace", "starting_limit"]
 
 REQUEST_COST = (
     64 * 1024
@@ -31,6 +31,15 @@ _CLIMB = (
 )
 _HOLD_EPOCHS = 10
 _MAX_HOLD_EPOCHS = 80
+
+
+_START = 8
+_START_TOGETHER = 64
+
+
+def starting_limit(processes: int) -> int:
+    """Where each of so many processes of a run starts: many of them begin with few requests each."""
+    return max(1, min(_START, _START_TOGETHER // max(1, processes)))
 
 
 class _Phase(enum.Enum):
@@ -51,7 +60,7 @@ class Pace:
         ceiling: Never above.
     """
 
-    limit: int = 8
+    limit: int = _START
     floor: int = 1
     ceiling: int = 256
     _phase: _Phase = _Phase.DOUBLING
@@ -60,7 +69,7 @@ class Pace:
     _ended: int = 0
     _saturated: bool = False
     _held_rate: float = 0.0
-    _held_limit: int = 8
+    _held_limit: int = _START
     _hold_epochs: int = _HOLD_EPOCHS
     _epochs: int = 0
     _next_probe: _Phase = field(default=_Phase.PROBING_UP)
@@ -69,7 +78,7 @@ class Pace:
     _deaf: int = 0  # requests that were under way when it was cut: their throttling is no news
 
     def __post_init__(self) -> None:
-        self._start = self.limit
+        self._start = self._held_limit = self.limit
 
     def ended(self, work: float, *, now: float, saturated: bool) -> None:
         """A request ended well.
@@ -107,6 +116,12 @@ class Pace:
         self._set(int(self.limit * _CUT))
         self._phase = _Phase.CLIMBING
         self._begin(now)
+
+    def settle(self, limit: int) -> None:
+        """Somebody else kept it at ``limit`` so far and no longer does: hold there, or where it is if that is less."""
+        if limit < self.limit:
+            self._set(limit)
+            self._hold(0.0)
 
     def _climb(self) -> None:
         """So many requests went well since the cut: a step back up, and at the end of the climb hold."""

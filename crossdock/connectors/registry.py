@@ -45,7 +45,9 @@ class Connector:
     ``store`` is called as ``store(bucket, options)`` and returns an ``ObjectStore``; ``options`` is its option class.
     Where ``kind`` is ``table`` it is called with the whole URL and returns what makes tasks over rows: it has ``source()``,
     ``sink()`` and ``capabilities``. Its sources give record batches. ``splits`` says what of a URL is the bucket: its first segment (``bucket``), scheme and host (``origin``), or all
-    but the last segment (``directory``). ``sink_defaults`` are options that a sink has unless told otherwise.
+    but the last segment (``directory``). ``sink_defaults`` are options that a sink has unless told otherwise. ``upon`` is
+    an example of what stands behind ``NAME+`` in the URLs of a table format that keeps its tables in a store of another
+    connector: options are its own and that connector's, and its class takes them apart (``opened``).
     """
 
     name: str
@@ -59,6 +61,7 @@ class Connector:
     is_sink: bool = True
     kind: Literal["objects", "table"] = "objects"
     sink_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    upon: str | None = None
 
     def load(self) -> tuple[Any, type[Any]]:
         """The store class and the option class.
@@ -104,6 +107,8 @@ class Connector:
         """A root that the store takes, of a place that need not exist: building a store opens nothing."""
         if self.name == "local":
             return "/"
+        if self.upon is not None:
+            return f"{self.schemes[0]}+{self.upon}/prefix"
         if self.kind == "table":
             return f"{self.schemes[0]}{'+driver' if self.name == 'adbc' else ''}://host/database"
         return {"bucket": "bucket", "origin": f"{self.schemes[0]}://host", "directory": "host/directory"}[
@@ -214,6 +219,17 @@ CONNECTORS = (
         summary="Any database with an ADBC driver, adbc+NAME://, to read from",
         kind="table",
         is_sink=False,
+    ),
+    Connector(
+        name="delta",
+        schemes=("delta",),
+        module="crossdock.lakes.delta",
+        store="DeltaLake",
+        options="DeltaOptions",
+        extra="delta",
+        summary="Delta Lake tables in a store: delta+s3://, delta+file://, ...",
+        kind="table",
+        upon="s3://bucket",
     ),
 )
 
@@ -381,6 +397,8 @@ def open_table(url: str, options: Mapping[str, Any]) -> Any:
         return None
     demand_no_password(url)
     made, options_class = row.load()
+    if row.upon is not None:
+        return made.opened(url, options)
     return made(url, parse_options(options_class, options, where=url.partition("?")[0]))
 
 

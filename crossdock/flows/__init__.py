@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from crossdock.flows.cleaning import cleanup
     from crossdock.flows.copying import copy
     from crossdock.flows.counting import Usage, usage
+    from crossdock.flows.deleting.agreed import SyncPlan
     from crossdock.flows.deleting.doomed import Removed
-    from crossdock.flows.deleting.pruning import SyncPlan
     from crossdock.flows.deleting.removing import RemovalReport
     from crossdock.flows.erasing import Erasure, remove
+    from crossdock.flows.exporting import export
+    from crossdock.flows.ingesting import ingest
     from crossdock.flows.ledger.compacting import Compaction, compact
     from crossdock.flows.ledger.leftovers import CleanupReport, Fate, Leftover
     from crossdock.flows.ledger.summing import FailureGroup
-    from crossdock.flows.migration import migrate, plan, resume
+    from crossdock.flows.migration import migrate, plan
     from crossdock.flows.planning.comparing import Checked, How, Sign
     from crossdock.flows.preview import Plan
     from crossdock.flows.questions.filters import compile_filters
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
     from crossdock.flows.relocating import MoveReport, move
     from crossdock.flows.reporting.exporting import Export, export_run, exported, file_sink, format_of
     from crossdock.flows.reporting.overview import RunOverview, overview
-    from crossdock.flows.reporting.report import Report, build_report
+    from crossdock.flows.reporting.report import Report, TableCounts, build_report
+    from crossdock.flows.resuming import resume
     from crossdock.flows.retrying import retry
     from crossdock.flows.run_removal import RunRemoval, remove_run
     from crossdock.flows.runs.directory import RunDirectory, default_runs_url, list_runs, open_run
     from crossdock.flows.syncing import SyncReport, sync
+    from crossdock.flows.tables.convert import convert
 
 _HOMES = {
     "check": "checking",
@@ -45,7 +49,7 @@ _HOMES = {
     "RemovalReport": "deleting.removing",
     "Removed": "deleting.doomed",
     "sync": "syncing",
-    "SyncPlan": "deleting.pruning",
+    "SyncPlan": "deleting.agreed",
     "SyncReport": "syncing",
     "cleanup": "cleaning",
     "CleanupReport": "ledger.leftovers",
@@ -54,9 +58,13 @@ _HOMES = {
     "copy": "copying",
     "migrate": "migration",
     "plan": "preview",
-    "resume": "migration",
+    "resume": "resuming",
     "Plan": "preview",
     "Report": "reporting.report",
+    "TableCounts": "reporting.report",
+    "convert": "tables.convert",
+    "ingest": "ingesting",
+    "export": "exporting",
     "FailureGroup": "ledger.summing",
     "retry": "retrying",
     "Erasure": "erasing",
@@ -107,18 +115,22 @@ __all__ = [
     "Sign",
     "SyncPlan",
     "SyncReport",
+    "TableCounts",
     "Usage",
     "build_report",
     "check",
     "cleanup",
     "compact",
     "compile_filters",
+    "convert",
     "copy",
     "default_runs_url",
+    "export",
     "export_run",
     "exported",
     "file_sink",
     "format_of",
+    "ingest",
     "list_runs",
     "migrate",
     "move",

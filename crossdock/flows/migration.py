@@ -1,8 +1,9 @@
-"""``migrate``, ``resume`` and ``plan``: many objects, one run, restartable, every object accounted for."""
+"""``migrate`` and ``plan``: many objects, one run, restartable, every object accounted for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
@@ -10,23 +11,33 @@ from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.events import Observer, ignore
 from crossdock.flows.given import with_list
 from crossdock.flows.moving.driving import Drive
-from crossdock.flows.planning.question import asked_of, question_of
+from crossdock.flows.moving.transfer import Transfers
+from crossdock.flows.planning.question import Question, asked_of, question_of
 from crossdock.flows.preview import Plan, plan
 from crossdock.flows.questions.bounds import Age, Size
-from crossdock.flows.questions.endpoints import open_ends, rebuilt
+from crossdock.flows.questions.endpoints import Ends, open_ends
 from crossdock.flows.questions.limits import Deadline
 from crossdock.flows.questions.mapping import Given
 from crossdock.flows.questions.means import Means, means_of
 from crossdock.flows.reporting.report import Report, build_report
 from crossdock.flows.reporting.telling import Telling
-from crossdock.flows.runs.directory import RunDirectory, default_runs_url, new_run_id, open_run, run_files
+from crossdock.flows.runs.directory import RunDirectory, default_runs_url, new_run_id, run_files
+from crossdock.flows.runs.files import RunFiles
 from crossdock.flows.runs.ownership import Owner
 from crossdock.flows.runs.planned import demand_both, keep_transfer, open_plan
-from crossdock.flows.runs.preparing import checked, create, demand_strength, is_there
+from crossdock.flows.runs.preparing import (
+    Keep,
+    checked,
+    create,
+    demand_strength,
+    is_there,
+    keep_again,
+    keep_nothing,
+)
 from crossdock.notifications.notifier import Notifier
 from crossdock.ports import Runner
 
-__all__ = ["migrate", "plan", "resume"]
+__all__ = ["Place", "copied", "go_on", "migrate", "plan"]
 
 
 def migrate(
@@ -209,102 +220,94 @@ def migrate(
             if dry_run:
                 return Plan.read(*opened).report()
             telling.about(run_id=opened.run_id, source=opened.source.url, sink=opened.sink.url)
-            return _go_on(opened.directory, opened.source, opened.sink, means, telling)
-        if dry_run:
-            planned = Plan.made(ends, question, observer)
-            try:
-                return planned.report()
-            finally:
-                planned.close()
-        run_id = new_run_id()
-        directory = RunDirectory(run_files(run_dir or f"{default_runs_url()}/{run_id}", run_options))
-        asked = asked_of(ends, question)
-        if run_dir is not None and is_there(directory, asked):
-            return _go_on(directory, ends.source, ends.sink, means, telling)
-        telling.about(run_id=run_id)
-        with Owner(directory.files) as owner:
-            create(directory, run_id, asked, ends, question, observer)
-            return _drive(directory, ends.source, ends.sink, owner, means, telling)
+            return go_on(opened.directory, opened.source, opened.sink, means, telling)
+        place = Place(run_dir=run_dir, options=run_options)
+        return copied(ends, question, means, place, telling, dry_run=dry_run)
 
 
-def resume(
-    run: str,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run is kept: below the user's state directory, if nothing is said."""
+
+    run_dir: str | None
+    options: Mapping[str, Any] | None
+
+    def files(self, run_id: str) -> RunFiles:
+        """The files of a run of this id, or of whichever run is in the directory given."""
+        return run_files(self.run_dir or f"{default_runs_url()}/{run_id}", self.options)
+
+
+def copied(
+    ends: Ends,
+    question: Question,
+    means: Means,
+    place: Place,
+    telling: Telling,
     *,
-    source: ObjectSource | None = None,
-    sink: ObjectSink | None = None,
-    concurrency: int | None = None,
-    max_errors: int | None = None,
-    max_bytes: Size = None,
-    deadline: Deadline = None,
-    bandwidth: Size = None,
-    runner: Runner | None = None,
-    source_options: Mapping[str, Any] | None = None,
-    sink_options: Mapping[str, Any] | None = None,
-    run_options: Mapping[str, Any] | None = None,
-    notify: Notifier | Sequence[Notifier] = (),
-    on_success: RunHook | Sequence[RunHook] = (),
-    on_failure: RunHook | Sequence[RunHook] = (),
-    on_completion: RunHook | Sequence[RunHook] = (),
-    observer: Observer = ignore,
+    dry_run: bool = False,
+    keep: Keep = keep_nothing,
 ) -> Report:
-    """Go on with a run: everything pending, and every failure that another attempt may mend. Nothing is listed again.
+    """A run of these ends and this question, begun or gone on with: what ``migrate`` does once all is opened and checked.
 
-    What was done and not recorded when a process died is recognised at the destination and not sent again.
+    Also the copies of ``sync`` and ``move``, which open, ask and check the same things by themselves.
 
     Args:
-        run: The run's id, or the URL of its directory.
-        source: The source task, if it cannot be opened from what the run kept.
-        sink: The sink task, likewise.
-        concurrency: As ``migrate``.
-        max_errors: As ``migrate``, counted from now on.
-        max_bytes: As ``migrate``, counted from now on.
-        deadline: As ``migrate``.
-        bandwidth: As ``migrate``.
-        runner: As ``migrate``.
-        source_options: On top of the options the run kept: secrets are not kept.
-        sink_options: Likewise.
-        run_options: Options for the store of the run's directory.
-        notify: As ``migrate``: whom the run was to tell before is not asked again.
-        on_success: As ``migrate``.
-        on_failure: As ``migrate``.
-        on_completion: As ``migrate``.
-        observer: As ``migrate``.
+        ends: Settled.
+        question: What is asked.
+        means: How it is driven.
+        place: Where it is kept.
+        telling: Told of its end.
+        dry_run: Only plan.
+        keep: Writes down, before anything moves, what the run is to do after its copies.
 
     Raises:
-        NotFoundError: There is no such run, or a bucket is gone.
-        LedgerError: Another driver owns it, its directory is damaged, or its plan was never finished.
-        KeyboardInterrupt: Stopped by the user; the state is saved.
+        CrossdockError: As ``migrate``.
+        KeyboardInterrupt: Likewise.
     """
-    hooks = run_hooks_of(
-        on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
-    )
-    with Telling(hooks, "resume", observer) as telling:
-        means = means_of(
-            concurrency,
-            runner,
-            observer,
-            max_errors=max_errors,
-            max_bytes=max_bytes,
-            deadline=deadline,
-            bandwidth=bandwidth,
-        )
-        directory = open_run(run, run_options)
-        document = directory.read()
-        telling.about(run_id=document["run_id"])
-        kept = rebuilt(document["asked"], source_options, sink_options)
-        from_, to = source or kept[0], sink or kept[1]
-        telling.about(source=from_.url, sink=to.url)
-        return _go_on(directory, from_, to, means, telling)
+    if dry_run:
+        planned = Plan.made(ends, question, means.observer)
+        try:
+            return planned.report()
+        finally:
+            planned.close()
+    run_id = new_run_id()
+    directory = RunDirectory(place.files(run_id))
+    asked = asked_of(ends, question)
+    if place.run_dir is not None and is_there(directory, asked):
+        return go_on(directory, ends.source, ends.sink, means, telling, keep=keep)
+    telling.about(run_id=run_id)
+    with Owner(directory.files) as owner:
+        create(directory, run_id, asked, ends, question, means.observer, keep=keep)
+        return _drive(directory, ends.source, ends.sink, owner, means, telling)
 
 
-def _go_on(
+def go_on(
     directory: RunDirectory,
     source: ObjectSource,
     sink: ObjectSink,
     means: Means,
     telling: Telling,
+    *,
+    keep: Keep | None = None,
 ) -> Report:
+    """Drive what is left of a run that is there.
+
+    Args:
+        directory: The run.
+        source: Its source.
+        sink: Its destination.
+        means: How it is driven.
+        telling: Told of its end.
+        keep: As ``copied``, of the command that goes on; ``None``: what was kept stays.
+
+    Raises:
+        LedgerError: Another driver owns it, its directory is damaged, or its plan was never finished.
+        CrossdockError: An end is gone, or weaker than ``strict`` allows.
+        KeyboardInterrupt: Stopped by the user; the state is saved.
+    """
     with Owner(directory.files) as owner:
+        if keep is not None:
+            keep_again(directory, keep)
         if directory.read()["state"] == "complete":
             report = build_report(directory)
             if report.ok:  # else somebody removed records since, and what they said is found out again
@@ -326,12 +329,14 @@ def _drive(
 ) -> Report:
     drive = Drive(
         directory=directory,
-        source=source,
-        sink=sink.verifying(bandwidth_bytes_per_s=means.bandwidth_bytes_per_s),
+        work=Transfers(
+            source=source,
+            sink=sink.verifying(bandwidth_bytes_per_s=means.bandwidth_bytes_per_s),
+            concurrency=means.concurrency,
+        ),
         owner=owner,
         runner=means.runner,
         observer=means.observer,
-        concurrency=means.concurrency,
         limits=means.limits,
     )
     return telling.driven(directory, drive.run)

@@ -13,14 +13,16 @@ from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError
 from crossdock.events import Observer, ignore
-from crossdock.flows.deleting.clearing import begun, clear
+from crossdock.flows.deleting.clearing import begun, clear, demand_deletable, level_kept
 from crossdock.flows.deleting.outcome import CopiedAndDeleted, told
 from crossdock.flows.deleting.removing import RemovalReport
 from crossdock.flows.deleting.safety import demand_apart
-from crossdock.flows.migration import migrate
-from crossdock.flows.planning.merging import texts
+from crossdock.flows.migration import Place, copied
+from crossdock.flows.planning.question import question_of
 from crossdock.flows.questions.bounds import Age, Size
 from crossdock.flows.questions.endpoints import Ends, open_ends
+from crossdock.flows.questions.limits import Deadline
+from crossdock.flows.questions.means import means_of
 from crossdock.flows.reporting.telling import Telling
 from crossdock.flows.runs.directory import default_runs_url, run_files
 from crossdock.flows.runs.files import RunFiles
@@ -53,6 +55,10 @@ def move(
     require: str = "v1",
     strict: bool | None = None,
     concurrency: int | None = None,
+    max_errors: int | None = None,
+    max_bytes: Size = None,
+    deadline: Deadline = None,
+    bandwidth: Size = None,
     runner: Runner | None = None,
     run_dir: str | None = None,
     dry_run: bool = False,
@@ -73,6 +79,7 @@ def move(
     only in the version that was read: what changed meanwhile stays and is reported, as does what could not be copied.
 
     Killed at any instant, the same call again converges: what was copied is proven at the destination instead of sent again.
+    So does ``resume``, and it lists nothing.
     Directories of a disk stay, and so do old versions in a bucket that keeps versions.
 
     Requests besides those of ``migrate``, for each object: a ``stat`` at the destination, one DELETE, and a ``stat`` where the
@@ -93,6 +100,11 @@ def move(
         require: ``v1`` to ``v3``: an object of which less is proven stays at the source and is a failure.
         strict: As ``migrate``.
         concurrency: As ``migrate``.
+        max_errors: As ``migrate``, and for deletions by themselves. After copies that a limit stopped nothing is deleted;
+            ``resume`` does the rest, or the same call.
+        max_bytes: As ``migrate``.
+        deadline: As ``migrate``; no deletion begins after it, either.
+        bandwidth: As ``migrate``.
         runner: As ``migrate``; deletions are done in this process.
         run_dir: As ``migrate``; also a run whose deletions did not end is gone on with.
         dry_run: Only plan.
@@ -119,11 +131,19 @@ def move(
         (1, 1, 0)
     """
     level = _level(require)
-    include, exclude = texts(include), texts(exclude)
     hooks = run_hooks_of(
         on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
     )
     with Telling(RunHooks() if dry_run else hooks, "move", observer) as telling:
+        means = means_of(
+            concurrency,
+            runner,
+            observer,
+            max_errors=max_errors,
+            max_bytes=max_bytes,
+            deadline=deadline,
+            bandwidth=bandwidth,
+        )
         ends = open_ends(
             source,
             sink,
@@ -135,40 +155,33 @@ def move(
             strict=strict,
         )
         telling.about(source=ends.source.url, sink=ends.sink.url)
-        _demand_writable(ends)
+        question = question_of(
+            ends,
+            include,
+            exclude,
+            overwrite,
+            compare=compare,
+            min_size=min_size,
+            max_size=max_size,
+            min_age=min_age,
+            max_age=max_age,
+        )
+        demand_deletable(ends.source)
         ends = checked(ends, observer)
         runs = run_files(run_dir or default_runs_url(), run_options)
         _demand_apart(ends, runs)
         copies = None if dry_run else begun(ends, runs)
         if copies is None:
-            copies = migrate(
-                source,
-                sink,
-                include=include,
-                exclude=exclude,
-                overwrite=overwrite,
-                compare=compare,
-                min_size=min_size,
-                max_size=max_size,
-                min_age=min_age,
-                max_age=max_age,
-                verify=verify,
-                require=require,
-                strict=strict,
-                concurrency=concurrency,
-                runner=runner,
-                run_dir=run_dir,
-                dry_run=dry_run,
-                source_options=source_options,
-                sink_options=sink_options,
-                run_options=run_options,
-                glob=glob,
-                observer=observer,
-            )
+            place = Place(run_dir=run_dir, options=run_options)
+            quiet = Telling(
+                RunHooks(), "move", observer
+            )  # of the end of all of it is told, not of the copies'
+            copies = copied(ends, question, means, place, quiet, dry_run=dry_run, keep=level_kept(level))
         if dry_run:
             counts = copies.counts
             return MoveReport(copies=copies, deletes=RemovalReport(planned=counts.planned - counts.failed))
-        return told(MoveReport(copies=copies, deletes=clear(copies, ends, level, observer)), telling)
+        deletes = clear(copies, ends, level, observer, limits=means.limits)
+        return told(MoveReport(copies=copies, deletes=deletes), telling)
 
 
 def _level(require: str) -> Verification:
@@ -179,16 +192,6 @@ def _level(require: str) -> Verification:
             operation="move",
         )
     return level
-
-
-def _demand_writable(ends: Ends) -> None:
-    if not ends.source.store.capabilities.writable:
-        raise ConfigError(
-            "nothing can be deleted there, so nothing can be moved from there",
-            operation="move",
-            where=ends.source.url,
-            hint="copy it: crossdock cp",
-        )
 
 
 def _demand_apart(ends: Ends, runs: RunFiles) -> None:

@@ -6,44 +6,35 @@ what it was, reads stay pinned to what was listed, and the destination is looked
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from crossdock.combine.hooks import RunHook, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.errors import ConfigError, CrossdockError
+from crossdock.errors import ConfigError
 from crossdock.events import Note, Observer, ignore
+from crossdock.flows.ledger.again import failures_of, set_aside
 from crossdock.flows.ledger.failures import REASONS
-from crossdock.flows.ledger.records import SCHEMA, Record, RecordState, to_columns
-from crossdock.flows.ledger.segments import read_tables, segment_name
-from crossdock.flows.ledger.standing import in_state, winners
-from crossdock.flows.ledger.writing import records_of
-from crossdock.flows.moving.driving import Drive
+from crossdock.flows.ledger.records import Record
+from crossdock.flows.moving.driving import Drive, Work
+from crossdock.flows.moving.transfer import Transfers
 from crossdock.flows.questions.bounds import Size
 from crossdock.flows.questions.endpoints import rebuilt
 from crossdock.flows.questions.filters import Filters, compile_filters
 from crossdock.flows.questions.limits import Deadline
-from crossdock.flows.questions.means import means_of
+from crossdock.flows.questions.means import Means, means_of
 from crossdock.flows.reporting.report import Report, build_report
 from crossdock.flows.reporting.telling import Telling
-from crossdock.flows.runs.columns import to_parquet
-from crossdock.flows.runs.directory import RunDirectory, open_run
-from crossdock.flows.runs.files import RunFiles
+from crossdock.flows.runs.directory import open_run
 from crossdock.flows.runs.ownership import Owner
 from crossdock.flows.runs.preparing import demand_strength
+from crossdock.flows.tables.engine import TableWork, demand_no_tasks, is_of_tables, work_of
 from crossdock.notifications.notifier import Notifier
 from crossdock.ports import Runner
 
 __all__ = ["Condition", "parse_where", "retry"]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)  # what a record's time can tell
-_WRITES_AT_A_TIME = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,68 +159,58 @@ def retry(
         directory = open_run(run, run_options)
         document = directory.read()
         telling.about(run_id=document["run_id"])
-        kept = rebuilt(document["asked"], source_options, sink_options)
-        from_, to = source or kept[0], sink or kept[1]
-        telling.about(source=from_.url, sink=to.url)
+        if is_of_tables(document["asked"]):
+            demand_no_tasks(source, sink)
+            again = _of_tables(
+                work_of(
+                    document["asked"],
+                    source_options=source_options,
+                    sink_options=sink_options,
+                    concurrency=concurrency,
+                    means=means,
+                )
+            )
+        else:
+            kept = rebuilt(document["asked"], source_options, sink_options)
+            again = _of_objects(source or kept[0], sink or kept[1], means)
+        telling.about(source=again.source_url, sink=again.sink_url)
         with Owner(directory.files) as owner:
-            if next(_matching(directory, condition), None) is None:
+            if next(failures_of(directory.files, condition.takes), None) is None:
                 return replace(build_report(directory), retried=0)
-            from_.store.check()  # before anything is written down: a failure says more than "pending"
-            to.store.check()
-            demand_strength(from_, to)
-            marked = _set_aside(directory, condition)
+            again.check()  # before anything is written down: a failure says more than "pending"
+            marked = set_aside(directory.files, condition.takes)
             observer(Note(text=f"{marked:,} failed objects are tried again"))
             drive = Drive(
                 directory=directory,
-                source=from_,
-                sink=to.verifying(bandwidth_bytes_per_s=means.bandwidth_bytes_per_s),
+                work=again.work,
                 owner=owner,
                 runner=means.runner,
                 observer=observer,
-                concurrency=means.concurrency,
                 limits=means.limits,
                 again_only=True,
             )
             return replace(telling.driven(directory, drive.run), retried=marked)
 
 
-def _matching(directory: RunDirectory, condition: Condition) -> Iterator[tuple[int, list[Record]]]:
-    """For each shard with failures that are meant: those; also what an earlier retry set aside and did not reach."""
-    for shard, table in read_tables(directory.files):
-        failed = in_state(winners(table), RecordState.FAILED, RecordState.AGAIN)
-        meant = (
-            [record for record in records_of(failed) if condition.takes(record)] if failed.num_rows else []
-        )
-        if meant:
-            yield shard, meant
+class _Again(NamedTuple):
+    """What is tried again: where from, where to, how one finds out that both ends answer, and by which work."""
+
+    source_url: str
+    sink_url: str
+    check: Callable[[], None]
+    work: Work
 
 
-def _set_aside(directory: RunDirectory, condition: Condition) -> int:
-    """Append to the ledger that these rows are pending again; how many they are."""
-    attempt, marked = secrets.token_hex(4), 0
-    with ThreadPoolExecutor(_WRITES_AT_A_TIME, "crossdock-retry") as pool:
-        writes = []
-        for shard, records in _matching(directory, condition):
-            writes.append(
-                pool.submit(
-                    _append, directory.files, segment_name(shard, attempt, 0), list(map(_again, records))
-                )
-            )
-            marked += len(records)
-        for write in writes:
-            write.result()
-    return marked
+def _of_objects(source: ObjectSource, sink: ObjectSink, means: Means) -> _Again:
+    def check() -> None:
+        source.store.check()
+        sink.store.check()
+        demand_strength(source, sink)
+
+    bounded = sink.verifying(bandwidth_bytes_per_s=means.bandwidth_bytes_per_s)
+    work = Transfers(source=source, sink=bounded, concurrency=means.concurrency)
+    return _Again(source.url, sink.url, check, work)
 
 
-def _again(record: Record) -> Record:
-    """The next thing that happened to this row after it failed, whatever this machine's clock says."""
-    failed = record.time or _EPOCH
-    return replace(record, state=RecordState.AGAIN, time=failed + _TICK)
-
-
-def _append(files: RunFiles, name: str, records: Sequence[Record]) -> None:
-    data = to_parquet([to_columns(record) for record in records], SCHEMA, group_rows=len(records))
-    try:
-        files.put(name, data)
-    except CrossdockError as error:
-        raise files.failed(error, "write ledger", name) from error
+def _of_tables(work: TableWork) -> _Again:
+    return _Again(work.flow.source_url, work.flow.sink_url, work.flow.check, work)

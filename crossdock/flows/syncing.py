@@ -1,7 +1,7 @@
 """``sync``: make a destination hold what a source holds; with ``delete`` also nothing else, as safely as that can be done.
 
 Copying is ``migrate``'s: a run with manifest, ledger and report. What is to be deleted is found before anything moves, by a
-complete merge of both listings, checked against every limit, and deleted last: only after every copy succeeded, each only
+complete merge of both listings, checked against every limit, kept in the run, and deleted last: only after every copy succeeded, each only
 in the version that was listed, and not if the source has it again.
 """
 
@@ -9,21 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError, UnsafeError
 from crossdock.events import Observer, ignore
+from crossdock.flows.deleting.agreed import SyncPlan
 from crossdock.flows.deleting.outcome import CopiedAndDeleted, told
-from crossdock.flows.deleting.pruning import Pruning, SyncPlan, spooled
+from crossdock.flows.deleting.pruning import Pruning, spooled
 from crossdock.flows.deleting.removing import RemovalReport
 from crossdock.flows.deleting.safety import demand_apart, limit_of
-from crossdock.flows.migration import migrate
+from crossdock.flows.migration import Place, copied
 from crossdock.flows.planning.merging import texts
 from crossdock.flows.planning.question import question_of
 from crossdock.flows.questions.bounds import Age, Size
-from crossdock.flows.questions.endpoints import open_ends, open_sink
+from crossdock.flows.questions.endpoints import open_ends
+from crossdock.flows.questions.limits import Deadline
+from crossdock.flows.questions.means import means_of
 from crossdock.flows.reporting.telling import Telling
 from crossdock.flows.runs.directory import default_runs_url, run_files
 from crossdock.flows.runs.preparing import checked
@@ -61,6 +65,10 @@ def sync(
     require: str | None = None,
     strict: bool | None = None,
     concurrency: int | None = None,
+    max_errors: int | None = None,
+    max_bytes: Size = None,
+    deadline: Deadline = None,
+    bandwidth: Size = None,
     runner: Runner | None = None,
     run_dir: str | None = None,
     dry_run: bool = False,
@@ -77,8 +85,8 @@ def sync(
     """Copy what differs, then with ``delete`` remove from the destination what the source does not have.
 
     Killed at any instant, the same call again converges: what was copied is recognised, what was deleted is gone, and the
-    rest is found again by listing. Deletions are recorded in the run, the intent before and the results after; with the
-    same ``run_dir`` a call goes on with them and lists nothing.
+    rest is found again by listing. What is to be deleted is recorded in the run before anything moves, and the results after:
+    ``resume`` does what is left of both and lists nothing, and so does a call with the same ``run_dir`` once all is copied.
 
     Requests, with ``delete``, besides those of ``migrate``: one more LIST for 1,000 objects of each end; for each object
     that is deleted a ``stat`` at the source, one DELETE, and a ``stat`` where the server cannot delete one version only.
@@ -106,6 +114,11 @@ def sync(
         require: As ``migrate``.
         strict: As ``migrate``.
         concurrency: As ``migrate``.
+        max_errors: As ``migrate``, and for deletions by themselves. After copies that a limit stopped nothing is deleted;
+            ``resume`` does the rest, or the same call.
+        max_bytes: As ``migrate``.
+        deadline: As ``migrate``; no deletion begins after it, either.
+        bandwidth: As ``migrate``; also of what is put aside in ``backup_dir``.
         runner: As ``migrate``; deletions are done in this process.
         run_dir: As ``migrate``.
         dry_run: Only plan.
@@ -142,8 +155,24 @@ def sync(
         on_success=on_success, on_failure=on_failure, on_completion=on_completion, notify=notify
     )
     with Telling(RunHooks() if dry_run else hooks, "sync", observer) as telling:
+        means = means_of(
+            concurrency,
+            runner,
+            observer,
+            max_errors=max_errors,
+            max_bytes=max_bytes,
+            deadline=deadline,
+            bandwidth=bandwidth,
+        )
         ends = open_ends(
-            source, sink, source_options=source_options, sink_options=sink_options, glob=glob, strict=strict
+            source,
+            sink,
+            source_options=source_options,
+            sink_options=sink_options,
+            glob=glob,
+            verify=verify,
+            require=require,
+            strict=strict,
         )
         telling.about(source=ends.source.url, sink=ends.sink.url)
         question = question_of(
@@ -165,54 +194,34 @@ def sync(
                 operation="sync",
                 names=("source", "destination"),
             )
-        pruning = None
-        if delete:
-            backup = None if backup_dir is None else open_sink(backup_dir, sink_options or {})
-            pruning = Pruning(
-                ends,
-                question,
-                limit,
-                delete_excluded=delete_excluded,
-                backup=backup,
-                runs=run_files(run_dir or default_runs_url(), run_options),
-                observer=observer,
-            )
-            begun = None if dry_run else pruning.begun()  # it was confirmed when it began
-            if begun is not None:
-                return told(SyncReport(copies=begun, deletes=pruning.run(begun, None)), telling)
+        place = Place(run_dir=run_dir, options=run_options)
+        quiet = Telling(
+            RunHooks(), "sync", observer
+        )  # of the end of all of it is told, not of the copies' alone
+        if not delete:
+            copies = copied(ends, question, means, place, quiet, dry_run=dry_run)
+            return told(SyncReport(copies=copies), telling)
+        pruning = Pruning(
+            ends,
+            question,
+            limit,
+            delete_excluded=delete_excluded,
+            backup_dir=backup_dir,
+            sink_options=sink_options or {},
+            runs=run_files(run_dir or default_runs_url(), run_options),
+            means=means,
+        )
+        begun = None if dry_run else pruning.begun()  # it was confirmed when it began
+        if begun is not None:
+            return told(SyncReport(copies=begun, deletes=pruning.agreed.run(begun)), telling)
         with spooled() as spool:
-            plan = pruning.plan(spool) if pruning is not None else None
-            if plan is not None and confirm is not None and not confirm(plan) and not dry_run:
+            plan = pruning.plan(spool)
+            if confirm is not None and not confirm(plan) and not dry_run:
                 raise UnsafeError("not confirmed; nothing was done", operation="sync", where=ends.sink.url)
-            copies = migrate(
-                source,
-                sink,
-                include=include,
-                exclude=exclude,
-                overwrite=overwrite,
-                compare=compare,
-                min_size=min_size,
-                max_size=max_size,
-                min_age=min_age,
-                max_age=max_age,
-                verify=verify,
-                require=require,
-                strict=strict,
-                concurrency=concurrency,
-                runner=runner,
-                run_dir=run_dir,
-                dry_run=dry_run,
-                source_options=source_options,
-                sink_options=sink_options,
-                run_options=run_options,
-                glob=glob,
-                observer=observer,
-            )
-            if pruning is None or plan is None or dry_run:
-                waiting = RemovalReport()
-                if plan is not None:
-                    waiting = RemovalReport(planned=plan.delete, planned_bytes=plan.delete_bytes)
-                report = SyncReport(copies=copies, deletes=waiting, plan=plan)
-            else:
-                report = SyncReport(copies=copies, deletes=pruning.run(copies, spool), plan=plan)
-        return told(report, telling)
+            if dry_run:
+                waiting = RemovalReport(planned=plan.delete, planned_bytes=plan.delete_bytes)
+                copies = copied(ends, question, means, place, quiet, dry_run=True)
+                return SyncReport(copies=copies, deletes=waiting, plan=plan)
+            keep = partial(pruning.keep, spool=spool, plan=plan)
+            copies = copied(ends, question, means, place, quiet, keep=keep)
+        return told(SyncReport(copies=copies, deletes=pruning.agreed.run(copies), plan=plan), telling)

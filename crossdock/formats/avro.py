@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from crossdock.batches import Batches
-from crossdock.errors import ConfigError, IntegrityError, MissingExtraError, Retry
+from crossdock.errors import ConfigError, IntegrityError, MissingExtraError, Retry, RowError
 from crossdock.formats.bad_rows import BadRows
 from crossdock.formats.binary_read import AsFile, fit, wanted
 from crossdock.formats.incoming import Incoming
@@ -121,7 +121,8 @@ def _type(given: Any) -> tuple[Any, bool]:
         return _PRIMITIVES[given], given == "null"
     name, logical = given["type"], given.get("logicalType")
     if logical == "decimal":
-        return pa.decimal128(given["precision"], given.get("scale", 0)), False
+        make = pa.decimal128 if given["precision"] <= 38 else pa.decimal256
+        return make(given["precision"], given.get("scale", 0)), False
     if logical in _LOGICAL:
         return _LOGICAL[logical], False
     if name == "record":
@@ -140,7 +141,6 @@ def write_avro(batches: Batches, options: AvroWrite, compression: str | None) ->
     """One record a row. Memory: a batch as Python values.
 
     Raises:
-        ConfigError: A column has no Avro type.
         MissingExtraError: fastavro is not installed.
     """
     fastavro = _fastavro()
@@ -155,8 +155,8 @@ def write_avro(batches: Batches, options: AvroWrite, compression: str | None) ->
         writer = fastavro.write.Writer(out, fastavro.parse_schema(schema), codec=compression or "null")
         yield out.take()
         for batch in batches:
-            for row in batch.to_pylist():
-                writer.write({name: _writable(value) for name, value in row.items()})
+            for row in _rows(batch):
+                writer.write(row)
             writer.flush()
             yield out.take()
         writer.flush()
@@ -165,11 +165,17 @@ def write_avro(batches: Batches, options: AvroWrite, compression: str | None) ->
         out.abandon()
 
 
-def _writable(value: Any) -> Any:
-    """Times without a zone are said to be local, which fastavro takes as they are; a map is a dict."""
-    if isinstance(value, list) and value and isinstance(value[0], tuple):
-        return dict(value)
-    return value
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """As Python values, maps as dicts.
+
+    Raises:
+        RowError: A key stands twice in a map, or a moment inside another value is outside the years 1 to 9999.
+    """
+    try:
+        rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
+    except (KeyError, ValueError, OverflowError) as error:
+        raise RowError(f"a value has no form in Avro: {error}", operation="encode") from error
+    return rows
 
 
 def _avro(field: Any, names: Iterator[int]) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from crossdock.batches import Batches
-from crossdock.errors import IntegrityError, Retry
+from crossdock.errors import IntegrityError, Retry, UnsupportedError
 from crossdock.formats.bad_rows import BadRows
 from crossdock.formats.incoming import Incoming
 from crossdock.formats.options import BinaryRead
@@ -25,10 +25,8 @@ from crossdock.ports import Chunk
 
 __all__ = ["AsFile", "fit", "read_arrow_file", "read_arrow_stream", "read_orc", "read_parquet", "wanted"]
 
-_FETCH_BYTES = 64 * MIB
-"""A row group whose wanted columns are larger is not fetched whole but read piece by piece."""
-
 _PIECE_BYTES = 4 * MIB
+"""What is fetched of a column at a time, at most, where a row group is not fetched whole."""
 
 
 def read_parquet(incoming: Incoming, options: BinaryRead, request: Request, bad: BadRows) -> Batches:
@@ -36,7 +34,7 @@ def read_parquet(incoming: Incoming, options: BinaryRead, request: Request, bad:
 
     Requests by range: one HEAD unless a listing told of the object, one for the footer (two if it is larger than 64 KiB), then
     one for each row group and run of neighbouring columns. Memory: the wanted columns of a row group as stored (at most
-    64 MiB, else 4 MiB a column) and a batch.
+    ``fetch_bytes``, else 4 MiB a column, twice) and a batch.
     """
     import pyarrow.parquet as pq
 
@@ -47,19 +45,25 @@ def read_parquet(incoming: Incoming, options: BinaryRead, request: Request, bad:
         schema, names = wanted(found, request, incoming.name)
         groups = [_ranges(metadata.row_group(number), names) for number in range(metadata.num_row_groups)]
         largest = max((sum(map(len, each)) for each in groups), default=0)
-        whole = isinstance(file, RangedFile) and largest <= _FETCH_BYTES
-        buffer = 0 if whole or not isinstance(file, RangedFile) else _PIECE_BYTES
+        whole = isinstance(file, RangedFile) and largest <= options.fetch_bytes
+        piece = min(_PIECE_BYTES, options.fetch_bytes)
+        buffer = 0 if whole or not isinstance(file, RangedFile) else piece
         reader = pq.ParquetFile(as_arrow(file), metadata=metadata, buffer_size=buffer, pre_buffer=False)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for number, ranges in enumerate(groups):
-            if whole and isinstance(file, RangedFile):
-                file.fetch(ranges)
+            if isinstance(file, RangedFile):
+                # Of a group that is too large the columns' beginnings: small columns come together in one request.
+                file.fetch(ranges if whole else [ByteRange(*_begin(each, piece)) for each in ranges])
             yield from reader.iter_batches(
                 options.batch_rows, row_groups=[number], columns=names, use_threads=False
             )
 
     return fit(_told(batches(), "Parquet", incoming.name), found, schema, bad)
+
+
+def _begin(whole: ByteRange, size: int) -> tuple[int, int]:
+    return whole.start, min(whole.end, whole.start + size)
 
 
 def _ranges(group: Any, names: list[str]) -> list[ByteRange]:
@@ -193,6 +197,14 @@ class _telling:  # noqa: N801 - reads as a verb in a with statement
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, pa.ArrowException) and "out of range for nanosecond" in str(error):
+            raise UnsupportedError(
+                f"this {self._what} holds moments before 1677 or after 2262, which pyarrow reads in nanoseconds only: "
+                f"{str(error).partition(chr(10))[0]}",
+                operation="decode",
+                where=self._name or "",
+                hint="leave the column out: columns=[...]",
+            ) from error
         # pyarrow raises OSError itself for what it cannot decode: a source's own error has a class of its own.
         foreign = isinstance(error, pa.ArrowException | EOFError) or type(error) is OSError
         if foreign and not isinstance(error, pa.ArrowNotImplementedError | pa.ArrowMemoryError):

@@ -14,7 +14,6 @@ from crossdock.batches import Batches
 from crossdock.errors import ConfigError
 from crossdock.formats.options import IpcWrite, OrcWrite, ParquetWrite
 from crossdock.formats.outgoing import Collector
-from crossdock.formats.schemas import told
 
 __all__ = ["write_arrow_file", "write_arrow_stream", "write_orc", "write_parquet"]
 
@@ -82,23 +81,18 @@ def write_arrow_stream(batches: Batches, options: IpcWrite, compression: str | N
 
 
 def write_arrow_file(batches: Batches, options: IpcWrite, compression: str | None) -> Iterator[bytes]:  # noqa: ARG001
-    """Batches as they come, then the footer. Columns of dictionaries are written as their values: a file knows one dictionary only."""
-    schema = pa.schema([_plain(field) for field in batches.schema], metadata=told(batches.schema))
+    """Batches as they come, then the footer."""
     out: Any = Collector()
     settings = pa.ipc.IpcWriteOptions(compression=compression)  # type: ignore[arg-type] # checked by name
     try:
-        writer = pa.ipc.new_file(pa.PythonFile(out, mode="w"), schema, options=settings)
+        writer = pa.ipc.new_file(pa.PythonFile(out, mode="w"), batches.schema, options=settings)
         for batch in batches:
-            writer.write_batch(batch if schema == batch.schema else batch.cast(schema))
+            writer.write_batch(batch)
             yield out.take()
         writer.close()
         yield out.take()
     finally:
         out.abandon()
-
-
-def _plain(field: pa.Field) -> pa.Field:  # type: ignore[type-arg]
-    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
 
 
 def write_orc(batches: Batches, options: OrcWrite, compression: str | None) -> Iterator[bytes]:

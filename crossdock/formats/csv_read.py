@@ -21,6 +21,7 @@ from crossdock.formats.incoming import Incoming
 from crossdock.formats.options import CsvRead
 from crossdock.formats.request import Request
 from crossdock.formats.schemas import demand_unique, fitted, resolve, settled
+from crossdock.formats.spelled import from_text, is_spelled
 from crossdock.formats.text import Refused, as_file, parsed, utf8
 
 __all__ = ["read_csv"]
@@ -40,8 +41,23 @@ class _Parser:
         self._options = options
 
     def parse(self, block: bytes) -> tuple[pa.Table, list[Refused]]:
-        table, refused = self.read(block, self.schema, columns=self.schema.names)
+        spelled = [field for field in self.schema if is_spelled(field.type) and not _is_parsed(field.type)]
+        types = self.schema
+        for field in spelled:
+            number = types.get_field_index(field.name)
+            types = types.set(number, field.with_type(pa.string()))
+        table, refused = self.read(block, types, columns=self.schema.names)
+        for field in spelled:
+            made = self._spelled(table.column(field.name), field)
+            table = table.set_column(table.column_names.index(field.name), field, made)
         return fitted(table, self.schema), refused
+
+    def _spelled(self, column: Any, field: Any) -> Any:
+        try:
+            return from_text(column, field.type)
+        except pa.ArrowInvalid as error:
+            number = self.names.index(field.name) if field.name in self.names else 0
+            raise pa.ArrowInvalid(f"In CSV column #{number}: {error}") from error
 
     def read(
         self, block: bytes, types: pa.Schema, *, columns: list[str] | None = None
@@ -101,6 +117,11 @@ class _Parser:
             return "", text
         number = int(found[1])
         return self.names[number] if number < len(self.names) else f"#{number}", found[2]
+
+
+def _is_parsed(kind: pa.DataType) -> bool:
+    """What the parser knows itself, and quicker."""
+    return pa.types.is_time(kind) or pa.types.is_dictionary(kind)
 
 
 def read_csv(incoming: Incoming, options: CsvRead, request: Request, bad: BadRows) -> Batches:

@@ -6,7 +6,7 @@ workers and has a place in a cache's key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from crossdock.formats.step import Step
 if TYPE_CHECKING:
     from crossdock.formats.schemas import Evolve
 
-__all__ = ["Decode", "decode"]
+__all__ = ["Decode", "decode", "typed_read_options"]
 
 _READS: dict[str, type[Any]] = {
     "csv": opt.CsvRead,
@@ -118,6 +118,12 @@ def _told(plain: Incoming, incoming: Incoming) -> str:
             hint=f"name it: decode('csv'); formats: {', '.join(names.FORMATS)}",
         )
     return found
+
+
+def typed_read_options(format_: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a format that is read, from texts; see ``options.from_texts``."""
+    kind = names.parse_kind(format_).format
+    return dict(given) if kind is None else opt.from_texts(_READS[kind], given)
 
 
 def _read_options(format_: str, given: dict[str, Any]) -> Any:

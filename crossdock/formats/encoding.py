@@ -5,7 +5,7 @@ Building one checks its options and opens nothing; pyarrow is loaded when it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from crossdock.formats.options import options_of
 from crossdock.formats.outgoing import Outgoing
 from crossdock.formats.step import Step, count_rows
 
-__all__ = ["Encode", "encode"]
+__all__ = ["Encode", "encode", "typed_write_options"]
 
 _WRITES: dict[str, type[Any]] = {
     "csv": opt.CsvWrite,
@@ -78,7 +78,12 @@ class Encode(Step):
             given = {"delimiter": "\t", **given}
         options = opt.build(_WRITES[format_], given, what=f"encode({format_!r})")
         inside = _DEFAULT_INSIDE.get(format_) if self.compression == "auto" else self.compression
-        chunks = _written(_counted(batches), format_, options, inside)
+        try:
+            rows = _carried(batches, format_)
+        except BaseException:
+            batches.close()  # what has no form here is refused before a row is pulled
+            raise
+        chunks = _written(_counted(rows), format_, options, inside)
         outside = self._outside(kind)
         if outside is not None:
             from crossdock.formats.compression import compress as packed
@@ -91,6 +96,18 @@ class Encode(Step):
             content_type=names.media_type_of(whole),
             close=batches.close,
         )
+
+
+def _carried(batches: Batches, format_: str) -> Batches:
+    from crossdock.formats.carried import carried
+
+    return carried(batches, format_)
+
+
+def typed_write_options(format_: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a format that is written, from texts; see ``options.from_texts``."""
+    kind = names.parse_kind(format_).format
+    return dict(given) if kind is None else opt.from_texts(_WRITES[kind], given)
 
 
 def _counted(batches: Batches) -> Batches:

@@ -2,12 +2,11 @@
 
 Types come from the schema, from ``types``, or from the first block (4 MiB), and are enforced from then on, so that they never flip
 between blocks; a key that appears later and that nobody asked for is a bad row, unless ``evolve="drop"``. What the parser
-itself cannot read from JSON (dates, times, durations) it reads as text, which is cast; bytes are base64.
+itself cannot read from JSON (dates, times) it reads as text, which is cast; bytes are base64, durations microseconds.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from crossdock.formats.incoming import Incoming
 from crossdock.formats.options import JsonRead
 from crossdock.formats.request import Request
 from crossdock.formats.schemas import fitted, resolve, settled
+from crossdock.formats.spelled import from_base64, from_micros, from_text, is_bytes, is_spelled
 from crossdock.formats.text import Refused, as_file, parsed, utf8
 
 __all__ = ["read_json_lines"]
@@ -40,9 +40,10 @@ class _Parser:
 
     def parse(self, block: bytes) -> tuple[pa.Table, list[Refused]]:
         table = _read(block, self._read_as, self._unexpected)
-        for number, field in enumerate(self.schema):
-            if _is_bytes(field.type):
-                table = table.set_column(number, field, _from_base64(table.column(field.name), field.type))
+        for field in self.schema:
+            made = _made(table.column(field.name), field.type)
+            if made is not None:
+                table = table.set_column(table.column_names.index(field.name), field, made)
         return fitted(table, self.schema), []
 
     def explain(self, error: pa.ArrowInvalid) -> tuple[str, str]:
@@ -64,25 +65,23 @@ def _read(block: bytes, schema: pa.Schema | None, unexpected: str) -> pa.Table:
         ) from error
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    types = pa.types
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
-
-
-def _from_base64(column: Any, kind: pa.DataType) -> Any:
-    try:
-        values = [
-            None if text is None else base64.b64decode(text, validate=True) for text in column.to_pylist()
-        ]
-        return pa.array(values, kind)
-    except ValueError as error:
-        raise pa.ArrowInvalid(f"bytes are written in base64: {error}") from error
+def _made(column: Any, kind: pa.DataType) -> Any:
+    """What the parser read as something else; ``None`` for what it read as it is."""
+    if is_bytes(kind):
+        return from_base64(column, kind)
+    if pa.types.is_duration(kind):
+        return from_micros(column, kind)
+    return from_text(column, kind) if is_spelled(kind) else None
 
 
 def _readable(kind: pa.DataType, *, inside: bool = False) -> pa.DataType:
     """The type to parse as: text where the parser knows no form of the type."""
     types = pa.types
-    if _is_bytes(kind):
+    if pa.types.is_duration(kind) and not inside:
+        return pa.int64()
+    if is_spelled(kind) and not inside:
+        return pa.string()
+    if is_bytes(kind):
         if inside:
             raise ConfigError(
                 "bytes inside lists and structs cannot be read from JSON",

@@ -1,6 +1,6 @@
 """Record batches to JSON lines, column by column: numbers, text and times by pyarrow, the rest value by value.
 
-Times are ISO 8601, decimals texts (so that no reader rounds them), bytes base64. JSON has no NaN and no infinity: they become null.
+Times are ISO 8601, decimals texts (so that no reader rounds them), bytes base64, durations microseconds, maps objects. JSON has no NaN and no infinity: they become null.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import datetime as dt
 import decimal
 import json
 import math
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crossdock.batches import Batches
+from crossdock.errors import RowError
 from crossdock.formats.options import JsonWrite
 
 __all__ = ["write_json_lines"]
@@ -72,13 +74,29 @@ def _texts(column: Any) -> Any:
         return column.cast(pa.large_string())
     if types.is_decimal(kind) or types.is_date(kind) or types.is_time(kind):
         return _quoted(column.cast(pa.large_string()))
+    if types.is_duration(kind):
+        return column.cast(pa.duration("us")).cast(pa.int64()).cast(pa.large_string())
     if types.is_timestamp(kind):
         return _quoted(pc.replace_substring(column.cast(pa.large_string()), " ", "T", max_replacements=1))
-    values = [
-        None if value is None else json.dumps(_plain(value), ensure_ascii=False)
-        for value in column.to_pylist()
-    ]
+    values = [None if value is None else json.dumps(_plain(value), ensure_ascii=False) for value in _listed(column)]
     return pa.array(values, pa.large_string())
+
+
+def _listed(column: Any) -> list[Any]:
+    """As Python values, maps as objects.
+
+    Raises:
+        RowError: A key stands twice in a map, or a moment is outside the years 1 to 9999.
+    """
+    try:
+        values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
+    except (KeyError, ValueError, OverflowError) as error:
+        raise RowError(
+            f"a value of type {column.type} has no form in JSON: {error}",
+            operation="encode",
+            hint="put xd.transform(...) before it",
+        ) from error
+    return values
 
 
 _SPECIAL = r'["\\\x00-\x1f]'
@@ -108,6 +126,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dt.timedelta):
         return value // dt.timedelta(microseconds=1)
     if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, uuid.UUID):
         return str(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()

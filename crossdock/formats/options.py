@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from crossdock.errors import ConfigError
 from crossdock.model import MIB
+from crossdock.options import parse_size
 
 __all__ = [
     "AvroWrite",
@@ -21,6 +23,7 @@ __all__ = [
     "OrcWrite",
     "ParquetWrite",
     "build",
+    "from_texts",
     "options_of",
 ]
 
@@ -90,9 +93,17 @@ class BinaryRead:
 
     Attributes:
         batch_rows: Rows of a batch, at most; Arrow and ORC have batches of their own.
+        fetch_bytes: Of Parquet read by ranges: a row group whose wanted columns take more than this is not fetched whole but
+            column by column, as its rows are pulled. Who wants only the first rows says little.
     """
 
     batch_rows: int = 65_536
+    fetch_bytes: int = 64 * MIB
+
+    def __post_init__(self) -> None:
+        for name in ("batch_rows", "fetch_bytes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is at least 1, not {getattr(self, name)}", operation="decode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,3 +204,29 @@ def options_of(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(
         (name, tuple(value) if isinstance(value, list) else value) for name, value in sorted(options.items())
     )
+
+
+def from_texts(kind: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a command line gives them, in the types they have: sizes, yes and no, lists with commas. Others stay as they are.
+
+    Raises:
+        ConfigError: A text is no value of its option.
+    """
+    types = {each.name: str(each.type) for each in fields(kind)}
+    return {
+        name: _from_text(name, value, types.get(name, "str")) if isinstance(value, str) else value
+        for name, value in given.items()
+    }
+
+
+def _from_text(name: str, text: str, kind: str) -> Any:
+    if kind.startswith("tuple"):
+        return tuple(text.split(","))
+    try:
+        if kind == "bool":
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                text.lower()
+            ]
+        return parse_size(text) if kind.startswith("int") else text
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"{name} is no {kind.partition(' ')[0]}: {text!r}", operation="convert") from error

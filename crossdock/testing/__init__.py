@@ -26,6 +26,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crossdock.testing.api import EmbeddedAPI
+    from crossdock.testing.clouds import embedded_clouds
     from crossdock.testing.ends import End
     from crossdock.testing.gcs import EmbeddedGCS
     from crossdock.testing.hostile import FULL_METADATA, HOSTILE_KEYS, HOSTILE_METADATA
@@ -44,6 +46,7 @@ __all__ = [
     "FULL_METADATA",
     "HOSTILE_KEYS",
     "HOSTILE_METADATA",
+    "EmbeddedAPI",
     "EmbeddedGCS",
     "EmbeddedS3",
     "EmbeddedWebhook",
@@ -59,9 +62,12 @@ __all__ = [
     "TableEnd",
     "TableSuite",
     "Watcher",
+    "embedded_clouds",
 ]
 
 _HOMES = {
+    "EmbeddedAPI": "crossdock.testing.api",
+    "embedded_clouds": "crossdock.testing.clouds",
     "EmbeddedGCS": "crossdock.testing.gcs",
     "EmbeddedS3": "crossdock.testing.s3",
     "EmbeddedWebhook": "crossdock.testing.webhook",

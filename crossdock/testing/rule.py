@@ -69,6 +69,8 @@ class Rule:
         first: How many matches after ``skip`` to look at; None for all.
         every: Of those, take one of so many.
         probability: Of those, take this share, by the registry's seeded generator.
+        above: Of those, take the ones that arrive while so many other matches are under way: a service that is full. With
+            ``status=503`` it throttles like one; ``delay_s`` in another rule says how long a request keeps its place.
         delay_s: Wait before anything else is done.
         status: Answer this instead of doing the work (with ``lose_ack``: after doing it).
         body: Body of that answer; None for a proper error document of the service.
@@ -114,6 +116,7 @@ class Rule:
     first: int | None = None
     every: int = 1
     probability: float = 1.0
+    above: int | None = None
     delay_s: float | None = None
     status: int | None = None
     body: str | None = None
@@ -150,8 +153,8 @@ class Rule:
         object.__setattr__(self, "hide_headers", tuple(map(str, self.hide_headers)))
         if not self.actions():
             raise ValueError(f"a rule needs an action: one of {', '.join(ACTIONS)}")
-        if self.every < 1 or self.skip < 0 or not 0 <= self.probability <= 1:
-            raise ValueError("every is at least 1, skip at least 0 and probability between 0 and 1")
+        if self.every < 1 or self.skip < 0 or not 0 <= self.probability <= 1 or (self.above or 0) < 0:
+            raise ValueError("every is at least 1, skip and above at least 0 and probability between 0 and 1")
         for rate in (self.rate_bytes_per_s, self.upload_rate_bytes_per_s):
             if rate is not None and rate <= 0:
                 raise ValueError("rate_bytes_per_s and upload_rate_bytes_per_s are above 0")

@@ -14,7 +14,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -35,6 +35,8 @@ class _Entry:
     key: re.Pattern[str]
     header: re.Pattern[str]
     seen: int = 0
+    under_way: int = 0
+    most: int = 0
 
     def matches(
         self, operation: str, method: str, target: str, bucket: str, key: str, headers: Mapping[str, str]
@@ -53,6 +55,11 @@ class _Entry:
         """Count one match and say whether the rule applies to it."""
         index = self.seen - self.rule.skip
         self.seen += 1
+        if self.rule.above is not None:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            if self.under_way <= self.rule.above:
+                return False
         if index < 0 or index % self.rule.every or (self.rule.first is not None and index >= self.rule.first):
             return False
         return self.rule.probability >= 1 or rng.random() < self.rule.probability
@@ -65,15 +72,22 @@ class Fault:
     If several rules name the same action, the one added first wins; delays add up.
     """
 
-    __slots__ = ("_by_action", "_fired", "_registry")
+    __slots__ = ("_by_action", "_ended", "_fired", "_registry")
 
-    def __init__(self, rules: Iterable[Rule], registry: Faults) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], registry: Faults, ended: Callable[[], None] = lambda: None
+    ) -> None:
         self._registry = registry
+        self._ended = ended
         self._fired: set[int] = set()
         self._by_action: dict[str, list[Rule]] = {}
         for rule in rules:
             for action in rule.actions():
                 self._by_action.setdefault(action, []).append(rule)
+
+    def ended(self) -> None:
+        """The request was answered, or its connection closed: it is under way no longer. A server calls it once."""
+        self._ended()
 
     def rule(self, action: str) -> Rule | None:
         """Return the rule behind an action, or None; counts nothing."""
@@ -146,6 +160,8 @@ class Faults:
         with self._lock:
             self._requests.clear()
             self._fired = Counter({e.rule.name: 0 for e in self._entries})
+            for entry in self._entries:
+                entry.most = entry.under_way
 
     @property
     def fired(self) -> dict[str, int]:
@@ -174,17 +190,28 @@ class Faults:
         key: str,
         headers: Mapping[str, str] = _NO_HEADERS,
     ) -> Fault | None:
-        """Count a request and say what shall go wrong with it; None for nothing."""
+        """Count a request and say what shall go wrong with it; None for nothing. ``Fault.ended`` is to be called after it."""
         with self._lock:
             self._requests[operation] += 1
             if not self._entries:
                 return None
-            due = [
-                e.rule
-                for e in self._entries
-                if e.matches(operation, method, target, bucket, key, headers) and e.is_due(self._rng)
+            matching = [
+                e for e in self._entries if e.matches(operation, method, target, bucket, key, headers)
             ]
-        return Fault(due, self) if due else None
+            due = [e.rule for e in matching if e.is_due(self._rng)]
+            counted = [e for e in matching if e.rule.above is not None]
+        return Fault(due, self, lambda: self._leave(counted)) if due or counted else None
+
+    def _leave(self, entries: Iterable[_Entry]) -> None:
+        with self._lock:
+            for entry in entries:
+                entry.under_way -= 1
+
+    @property
+    def most_at_once(self) -> dict[str, int]:
+        """How many requests that a rule with ``above`` means were under way at once at most, by the rule's name."""
+        with self._lock:
+            return {e.rule.name: e.most for e in self._entries if e.rule.above is not None}
 
     def count_fired(self, name: str) -> None:
         """Count one effect of the rule of this name."""

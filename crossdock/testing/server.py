@@ -194,7 +194,10 @@ class LoopbackServer:
                 return False
             self._send(wire, request, self._run(request, route))
             return request.is_complete and request.headers.get("connection", "").lower() != "close"
-        return self._answer_with_fault(wire, request, route, fault)
+        try:
+            return self._answer_with_fault(wire, request, route, fault)
+        finally:
+            fault.ended()
 
     def _answer_with_fault(self, wire: Wire, request: Request, route: Route, fault: Fault) -> bool:
         if (delay_s := fault.take("delay_s")) is not None:

@@ -16,7 +16,7 @@ Example:
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from crossdock.errors import ConfigError, CrossdockError, RowError, UnsupportedE
 from crossdock.model import Receipt
 from crossdock.testing.table_cases import CASES, Case
 
-__all__ = ["TableEnd", "TableSuite"]
+__all__ = ["Pulled", "SourceDied", "TableEnd", "TableSuite", "assert_same", "numbered", "plain", "tables_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def plain(column: pa.ChunkedArray[Any]) -> list[Any]:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if isinstance(array.type, pa.BaseExtensionType):
-        return [str(value) for value in array.to_pylist()]
+        return [None if value is None else str(value) for value in array.to_pylist()]
     if pa.types.is_timestamp(array.type):
         zoned = array.type.tz is not None
         return [
@@ -376,14 +376,22 @@ _KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
 ]
 
 
+def tables_of(kinds: Collection[str] | None = None) -> st.SearchStrategy[pa.Table]:
+    """Tables of up to 20 rows and five columns besides their numbers; of these types only, by their names."""
+    chosen = [each for each in _KINDS if kinds is None or str(each[0]) in kinds]
+    return _drawn(chosen)
+
+
 @st.composite
-def _drawn(draw: Callable[[Any], Any]) -> pa.Table:
+def _drawn(
+    draw: Callable[[Any], Any], kinds: Sequence[tuple[pa.DataType, st.SearchStrategy[Any]]]
+) -> pa.Table:
     count = draw(st.integers(0, 20))
     columns = {"n": pa.array(range(count), pa.int64())}
-    for kind, values in draw(st.lists(st.sampled_from(_KINDS), max_size=5)):
+    for kind, values in draw(st.lists(st.sampled_from(kinds), max_size=5)):
         drawn = draw(st.lists(st.none() | values, min_size=count, max_size=count))
         columns[f"c{len(columns)}"] = pa.array(drawn, kind)
     return pa.table(columns)
 
 
-_tables = _drawn()
+_tables = tables_of()

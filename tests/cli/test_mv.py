@@ -89,3 +89,27 @@ def test_a_length_alone_is_no_proof(source, gcs):
     code, _, err = crossdock("mv", f"{source}/", *to(gcs), "--require", "v0")
 
     assert (code, "v0" in err) == (2, True)
+
+
+def test_after_a_limit_nothing_is_deleted_and_a_resume_does_the_rest(source, gcs):
+    for number in range(300):
+        (source / f"n{number:03d}").write_bytes(bytes(1_000))
+    before, run = left(source), source.parent / "run"
+    words = ("--run-dir", str(run), "--concurrency", "1", "--max-bytes", "5kB", "--bwlimit", "100MB")
+
+    code, out, _ = crossdock("mv", f"{source}/", *to(gcs), *words)
+
+    assert (code, left(source)) == (7, before)
+    assert out.startswith("stopped by a limit")
+    assert "objects: a limit stopped the copies: 0 failed, " in out
+    assert f"next      crossdock runs resume file://{run}\n" in out
+    code, out, _ = crossdock("runs", "resume", str(run), "--json")
+    summary = json.loads(out.splitlines()[-1])
+    assert (code, left(source), set(gcs.objects("archive"))) == (0, [], set(before))
+    assert (summary["copied"], summary["deleted"]) == (302, 302)
+
+
+def test_a_deadline_that_has_passed_is_refused_before_anything(source, gcs):
+    code, _, err = crossdock("mv", f"{source}/", *to(gcs), "--deadline", "2020-01-01T00:00:00Z")
+
+    assert (code, "passed already" in err, left(source)) == (2, True, ["a", "d/b"])

@@ -118,7 +118,10 @@ def test_after_a_failed_copy_the_verdict_says_that_nothing_was_deleted(ends):
         assert code == 5
         assert {"c", "d", "e"} < set(gcs.objects("archive"))
         assert "deletes   none of 2 objects: 1 copies failed, 0 are pending" in out
-        assert f"next      crossdock sync {ends[0]} gs://archive/ --delete" in out
+        run = out.rsplit("next      crossdock runs resume ", 1)[1].strip()
+        gcs.faults.clear()
+        assert crossdock("runs", "resume", run, *where)[0] == 0
+        assert set(gcs.objects("archive")) == {"a", "b", "c"}
 
 
 def test_an_object_that_cannot_be_deleted_is_named(ends):
@@ -152,3 +155,50 @@ def test_at_a_terminal_somebody_is_asked(ends, answer, code, left):
     assert b"2 only at the destination to delete" in seen
     assert b"delete 2 objects of" in seen
     assert (process.returncode, names(ends[1])) == (code, left), out
+
+
+@pytest.fixture
+def stopped(ends, tmp_path):
+    """A sync with two to delete that a limit stopped in the middle; the address of its run."""
+    for number in range(300):
+        (tmp_path / "from" / f"n{number:03d}").write_bytes(bytes(1_000))
+    words = ("--delete", "--run-dir", f"{tmp_path}/run", "--concurrency", "1")
+    code, out, _ = crossdock("sync", *ends, *words, "--max-bytes", "5kB", "--bwlimit", "100MB")
+
+    assert code == 7
+    assert out.startswith("stopped by a limit")
+    assert "deletes   none of 2 objects: a limit stopped the copies: 0 failed, " in out
+    assert f"next      crossdock runs resume file://{tmp_path}/run\n" in out
+    assert {"d", "e"} < set(names(ends[1]))
+    return f"{tmp_path}/run"
+
+
+def test_after_a_limit_nothing_is_deleted_and_a_resume_shows_and_does_the_rest(ends, stopped):
+    code, out, err = crossdock("runs", "show", stopped)
+    assert (code, "deletes   2 objects = 0 deleted" in out, err) == (0, True, "")
+
+    code, out, err = crossdock("runs", "resume", stopped)
+
+    assert code == 0, out
+    assert err.splitlines()[1:3] == ["  delete d", "  delete e"]
+    assert out.startswith("done: everything was copied and deleted as it was asked\n")
+    assert "deletes   2 objects = 2 deleted + 0 changed + 0 kept + 0 failed + 0 pending" in out
+    assert names(ends[1]) == names(ends[0])
+    assert crossdock("runs", "resume", stopped)[0] == 0
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 8)])
+def test_at_a_terminal_a_resume_asks_as_the_sync_would(ends, stopped, answer, code):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "crossdock", "runs", "resume", stopped]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(ours, 4096)
+        os.write(ours, f"{answer}\n".encode())
+        out, _ = process.communicate(timeout=60)
+    os.close(ours)
+
+    assert b"delete 2 objects of" in seen
+    assert (process.returncode, names(ends[1]) == names(ends[0])) == (code, answer == "y"), out

@@ -9,7 +9,9 @@ import threading
 import pytest
 
 import crossdock as xd
-from crossdock.events import BytesMoved, Progress
+from crossdock.events import BytesMoved, Note, Progress
+from crossdock.flows.moving.parts import agenda
+from crossdock.testing import EmbeddedS3, Rule
 
 
 @pytest.fixture
@@ -90,3 +92,42 @@ def test_what_workers_move_is_heard_by_the_driver(source, tmp_path):
 
     assert report.ok
     assert sum(moved) == report.counts.copied_bytes == 600 * 64
+
+
+@pytest.mark.timeout(300)
+def test_a_shard_that_straggles_is_handed_over_and_only_what_was_under_way_is_read_again(
+    source, tmp_path, monkeypatch
+):
+    """One worker crawls through its shard; when nothing else is left, what remains of it goes to whoever is free."""
+    monkeypatch.setattr(agenda, "STRAGGLING_S", 2.0)
+    told = []
+    with EmbeddedS3(buckets=("src",)) as server, xd.DaskRunner(n_workers=2) as runner:
+        options = {"endpoint_url": server.url, "key": "a", "secret": "b" * 20, "region": "us-east-1"}
+        to = xd.sink("s3://src/", **options)
+        for path in source.rglob("*"):
+            if path.is_file():
+                to(path.read_bytes(), key=str(path.relative_to(source)))
+        server.faults.reset_counters()
+        server.faults.add(Rule(operation="object.get", key="^0/00", delay_s=3, name="crawling"))
+
+        def observe(event):
+            if isinstance(event, Note) and "hands it over" in event.text:
+                told.append(event.text)
+                server.faults.clear()
+
+        report = xd.migrate(
+            "s3://src/",
+            str(tmp_path / "to"),
+            source_options=options,
+            runner=runner,
+            observer=observe,
+            concurrency=2,
+        )
+        reads = server.faults.requests["object.get"]
+
+    assert len(told) == 1
+    assert "shard 0 " in told[0]
+    assert (report.counts.planned, report.counts.copied, report.exit_code) == (600, 600, 0)
+    assert tree(source) == tree(tmp_path / "to")
+    assert reads <= 600 + 2
+    assert not list(tmp_path.glob("state/crossdock/runs/*/stop/*"))

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 import crossdock as xd
 from crossdock.cli.main import cli
 from crossdock.connectors import bandwidth, layers
-from crossdock.errors import ConfigError
+from crossdock.errors import ConfigError, ConnectionLostError
+from crossdock.flows.runs.shards import ShardSize
 from crossdock.testing import EmbeddedS3, Rule
 
 S3 = {"key": "access-key-of-a-test", "secret": "secret-key-of-a-test", "region": "us-east-1"}
@@ -129,6 +130,49 @@ def test_what_cannot_be_mended_gets_none(ends, s3):
     assert server.faults.fired["refused"] >= 1
     assert not any("tried once more" in getattr(event, "text", "") for event in said)
     assert (report.state, report.counts.copied, report.counts.failed) == ("incomplete", 19, 1)
+
+
+class LosingOne(xd.LocalRunner):
+    """A runner on which every worker that is given the first shard dies."""
+
+    def __init__(self):
+        super().__init__(threads=1, window=1)
+        self.lost = 0
+        self.passes = []
+
+    def run(self, function, items, *, name="task"):
+        self.passes.append([])
+
+        def dying(item):
+            self.passes[-1].append(item.number)
+            if item.number == 0:
+                self.lost += 1
+                raise ConnectionLostError("every worker that ran this item died")
+            return function(item)
+
+        return super().run(dying, items, name=name)
+
+
+def test_the_one_more_chance_is_for_what_may_pass_and_for_nothing_else(ends, s3, monkeypatch):
+    """A shard lost three times stays pending, and a failure that somebody has to mend is not tried twice."""
+    size = ShardSize(max_rows=10, max_bytes=1_000)
+    monkeypatch.setattr("crossdock.flows.runs.preparing.choose_shard_size", lambda *_, **__: size)
+    server, sink, options = s3
+    source, _, run = ends
+    fill(source, 20)
+    server.faults.add(Rule(operation="object.insert", key="0013", status=503, first=8, name="busy"))
+    server.faults.add(Rule(operation="object.insert", key="0017", status=403, name="denied"))
+    runner = LosingOne()
+
+    report = xd.migrate(source, sink, sink_options=options, run_dir=run, runner=runner)
+
+    denied = server.faults.fired["denied"]
+    assert server.faults.fired["busy"] == 8
+    assert (runner.lost, runner.passes) == (3, [[0, 1], [0], [0], [1]])
+    assert (report.counts.copied, report.counts.failed, report.counts.pending) == (9, 1, 10)
+    assert (adds_up(report), denied) == (True, 1)
+    server.faults.clear()
+    assert xd.resume(run, sink_options=options).counts.copied == 20
 
 
 def test_bytes_a_second(ends, monkeypatch, tmp_path):

@@ -292,3 +292,87 @@ def test_every_label_is_a_place_in_the_code(pytestconfig):
 
     assert {*crash_points.LABELS} == found
     assert json.loads(json.dumps(crash_points.LABELS)) == [*crash_points.LABELS]
+
+
+class Hours:
+    """A clock that is put forward by hand."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def tail():
+    """Five shards out at once on a runner that waits for more, three of which took 100 s."""
+    clock = Hours()
+    agenda = Agenda(iter([shard(number, MIB) for number in range(5)]), threading.Event(), clock=clock)
+    agenda.listen(lambda: None)
+    assert len([next(agenda) for _ in range(5)]) == 5
+    assert not agenda.ready()
+    clock.now = 100.0
+    for number in range(3):
+        agenda.heard(number, ShardEnd(number, DONE, seconds=100.0))
+    return agenda, clock
+
+
+def test_what_takes_as_long_as_others_is_left_alone(tail):
+    agenda, clock = tail
+    clock.now = 599.0
+
+    assert agenda.stragglers() == []
+
+
+def test_what_takes_much_longer_is_handed_over_once_and_begins_again_when_its_worker_let_go(tail):
+    agenda, clock = tail
+    clock.now = 601.0
+
+    assert [each.number for each in agenda.stragglers()] == [3, 4]
+    assert agenda.stragglers() == []
+
+    let_go = []
+    agenda.when_let_go(let_go.append)
+    assert agenda.heard(4, ShardEnd(4, DONE)) == ShardEnd(4, DONE)  # it was ready before it was asked
+    assert not agenda.ready()
+    assert agenda.heard(3, ShardEnd(3, ShardCounts(), stopped=True)) is None
+    assert let_go == [3]
+    assert agenda.ready()
+    assert next(agenda) == shard(3, MIB)
+    clock.now = 10_000.0
+    assert agenda.stragglers() == []  # once is enough: it may simply be long
+    assert agenda.heard(5, ShardEnd(3, DONE)) == ShardEnd(3, DONE)
+    assert agenda.ready()  # the end
+
+
+def test_a_straggler_whose_worker_was_lost_is_news_like_any_other(tail):
+    agenda, clock = tail
+    clock.now = 601.0
+    agenda.stragglers()
+    lost = ConnectionLostError("gone", operation="map")
+
+    assert agenda.heard(3, lost) == (shard(3, MIB), lost)
+
+
+def test_a_straggler_is_not_begun_again_in_a_run_that_stops(tail):
+    agenda, clock = tail
+    clock.now = 601.0
+    agenda.stragglers()
+    agenda.stop()
+    ended = ShardEnd(3, ShardCounts(), stopped=True)
+
+    assert agenda.heard(3, ended) == ended
+
+
+def test_nothing_straggles_while_there_is_more_to_begin():
+    clock = Hours()
+    agenda = Agenda(iter([shard(number, MIB) for number in range(3)]), threading.Event(), clock=clock)
+    next(agenda), next(agenda)
+    agenda.heard(0, ShardEnd(0, DONE))
+    clock.now = 1_000.0
+    assert agenda.stragglers() == []
+    next(agenda)
+    clock.now = 2_000.0
+    assert agenda.stragglers() == []  # whether that was the last one is not known yet
+    assert not agenda.ready()
+    assert [each.number for each in agenda.stragglers()] == [1, 2]

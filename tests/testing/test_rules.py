@@ -2,7 +2,9 @@
 
 import base64
 import http.client
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import google_crc32c
@@ -395,3 +397,41 @@ def test_an_upload_is_taken_slowly(gcs, call):
     assert call("PUT", "/b/x", bytes(100_000)).status == 200
     assert time.monotonic() - began >= 0.1
     assert gcs.faults.fired == {"slow": 1}
+
+
+def test_a_rule_above_so_many_takes_those_that_find_the_service_full():
+    faults = Faults((Rule(operation="object.*", status=503, above=2, name="full"),))
+    here = [decide(faults) for _ in range(4)]
+
+    assert [fault.get("status") for fault in here] == [None, None, 503, 503]
+    for fault in here[:3]:
+        fault.ended()
+    assert [decide(faults).get("status"), decide(faults).get("status")] == [None, 503]
+    assert faults.most_at_once == {"full": 4}
+
+
+def test_a_server_that_is_full_says_so_and_has_room_again(gcs, call):
+    """Two requests are held inside, so a third finds no room; when they have gone there is room again."""
+    inside, go_on = threading.Semaphore(0), threading.Event()
+
+    def hold():
+        inside.release()
+        go_on.wait(10)
+
+    def ask():
+        return call("GET", "/b/none").status
+
+    gcs.faults.add(Rule(operation="object.get", status=503, above=2, name="full"))
+    gcs.faults.add(Rule(operation="object.get", first=2, act=hold))
+    with ThreadPoolExecutor(2) as pool:
+        first = [pool.submit(ask) for _ in range(2)]
+        for _ in first:
+            assert inside.acquire(timeout=10)
+        third = ask()
+        go_on.set()
+        assert [each.result(10) for each in first] == [404, 404]
+
+    assert third == 503
+    assert 404 in (ask() for _ in range(100))  # a place is free when the answer was sent, not when it arrived
+    assert gcs.faults.fired["full"] >= 1
+    assert gcs.faults.most_at_once == {"full": 3}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["be_quiet", "begin_run", "end_run", "quiet"]
+__all__ = ["be_quiet", "begin_run", "end_run", "quiet", "telling_workers"]
 
 _live_runs: set[str] = set()  # how the keys of their shards begin
+_being_told: list[str] = []  # workers that are sent something that may be lost
 
 
 class _KnownLosses(logging.Filter):
@@ -18,7 +19,9 @@ class _KnownLosses(logging.Filter):
         is_loss = str(record.msg).startswith("Task %s marked as failed because") and isinstance(
             record.args, tuple
         )
-        return not (is_loss and str(record.args[0]).startswith(tuple(_live_runs)))  # type: ignore[index]
+        if is_loss and str(record.args[0]).startswith(tuple(_live_runs)):  # type: ignore[index]
+            return False
+        return not str(record.msg).startswith(tuple(f"broadcast to {worker} failed" for worker in _being_told))
 
 
 _known_losses = _KnownLosses()  # the same filter is added once, however often
@@ -33,6 +36,17 @@ def begin_run(prefix: str) -> None:
 def end_run(prefix: str) -> None:
     """The other end of ``begin_run``."""
     _live_runs.discard(prefix)
+
+
+@contextmanager
+def telling_workers(workers: Sequence[str]) -> Iterator[None]:
+    """Within it, a scheduler in this process does not complain of these if they are gone: that is noticed and said elsewhere."""
+    _being_told.extend(workers)
+    try:
+        yield
+    finally:
+        for worker in workers:
+            _being_told.remove(worker)
 
 
 _NOISY = (

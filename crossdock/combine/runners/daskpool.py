@@ -7,18 +7,19 @@ that died, and on the clusters we start not even those (see ``cluster``).
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import weakref
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import distributed as _distributed
 
 from crossdock.combine.runners.cluster import Connection
-from crossdock.combine.runners.dask_noise import begin_run, end_run, quiet
-from crossdock.combine.runners.dask_shard import run_shard
+from crossdock.combine.runners.dask_noise import begin_run, end_run, quiet, telling_workers
+from crossdock.combine.runners.dask_shard import SHARE, run_shard
 from crossdock.combine.runners.onworker import stop_run
 from crossdock.combine.runners.pool import Answered, Failed, Gone, Lost, News, Told, Woken
 from crossdock.combine.runners.sharding import Recipe
@@ -26,9 +27,12 @@ from crossdock.errors import ConnectionLostError, UnexpectedError
 
 __all__ = ["DaskPool"]
 
+_logger = logging.getLogger("crossdock.dask")
+
 distributed: Any = _distributed  # Dask's calls are untyped
 
 _STOP_S = 10.0  # for workers to hear that nothing more shall begin
+_SHARE_S = 5.0  # a word that comes later counts for nothing
 _TOPICS = 64  # the scheduler keeps the last messages of every topic there ever was
 
 
@@ -91,6 +95,7 @@ class DaskPool:
         self._connection = connection
         self._client = client = connection.client
         self._processes = 1
+        self._sharing = False
         self._recipe = recipe
         self._prefix = f"{recipe.name}-{recipe.run_id[:12]}-"
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -134,6 +139,24 @@ class DaskPool:
             self._inbox.put((future, await future))
         except BaseException as error:
             self._inbox.put((future, error))
+
+    def share(self, workers: Sequence[str], words: Sequence[tuple[Any, ...]]) -> None:
+        """One message to the scheduler, which passes it to each worker; while it is on its way, nothing newer is sent."""
+        if not self._sharing:
+            self._sharing = True
+            self._client.loop.add_callback(self._share, list(workers), list(words))
+
+    async def _share(self, workers: list[str], words: list[tuple[Any, ...]]) -> None:
+        """On Dask's own thread. Not ``Client.run``: workers log each of those."""
+        message = {"op": SHARE, "run": self._recipe.run_id, "words": words}
+        told = self._client.scheduler.broadcast(msg=message, workers=workers, on_error="ignore")
+        try:
+            with telling_workers(workers):
+                await asyncio.wait_for(told, _SHARE_S)
+        except (OSError, TimeoutError):  # CommClosedError is one: whoever waits for an answer finds out
+            _logger.debug("workers could not be told what they may use", exc_info=True)
+        finally:
+            self._sharing = False
 
     def has_news(self) -> bool:
         """See the port."""

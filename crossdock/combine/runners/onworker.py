@@ -16,10 +16,11 @@ from typing import Any
 
 from crossdock.combine.runners.sharding import Recipe, mismatch_text, origin, software
 from crossdock.combine.runners.telling import Outbox, Send, telling, told_by
+from crossdock.combine.runners.using import telling_use
 from crossdock.combine.runners.wire import Answer, decode, encode_answer
 from crossdock.errors import ConfigError, CrossdockError
 from crossdock.pausing import stop_pauses_with
-from crossdock.sharing import set_peers
+from crossdock.sharing import obey, set_peers
 
 __all__ = ["free_slot", "function_of", "stop_run", "work_off"]
 
@@ -76,8 +77,9 @@ def work_off(
         return encode_answer(Answer(results=[], refusal=refusal))
     values: list[Any] = []
     try:
-        peers, values = decode(items)
+        peers, words, values = decode(items)
         set_peers(peers)
+        obey(recipe.run_id, words)
         if recipe.software != software():
             raise ConfigError(mismatch_text(recipe.software, software()))  # noqa: TRY301 - becomes data below
         function = function_of(recipe.function)
@@ -86,7 +88,7 @@ def work_off(
     level = (
         recipe.log_level if recipe.origin != origin() else None
     )  # a thread of the driver logs there anyway
-    with telling(recipe.run_id, worker, send, level) as box:
+    with telling_use(recipe.run_id, worker, send), telling(recipe.run_id, worker, send, level) as box:
         results = _run_items(function, values, recipe.threads, stop, box, leave_pool)
         seconds = time.perf_counter() - started
         return encode_answer(Answer(results=results, seconds=seconds, told=box.last()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,6 +78,12 @@ class Pool(Protocol):
 
     def send(self, ticket: int, items: bytes) -> None:
         """Hand a shard out; every ticket comes back once, as ``Answered``, ``Lost``, ``Failed`` or ``Unbegun``."""
+
+    def share(self, workers: Sequence[str], words: Sequence[tuple[Any, ...]]) -> None:
+        """Tell workers, by the names they give themselves, what their processes may use; see ``sharing.obey``.
+
+        Never waits. Who cannot be told now is told something newer later.
+        """
 
     def has_news(self) -> bool:
         """Whether ``receive`` would answer at once."""

@@ -11,15 +11,21 @@ from typing import Any
 
 from crossdock.combine.runners.onworker import stop_run, work_off
 from crossdock.combine.runners.sharding import Recipe
+from crossdock.sharing import obey
 
-__all__ = ["serve"]
+__all__ = ["name_of", "serve"]
+
+
+def name_of(pid: int) -> str:
+    """What such a process calls itself."""
+    return f"process {pid}"
 
 
 def serve(pipe: Connection, recipe: Recipe) -> None:
     """Answer until the driver says ``end``. If the driver is gone, so is this process, at once, whatever runs in it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's: it stops in an orderly way
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    worker = f"process {os.getpid()}"
+    worker = name_of(os.getpid())
     sending = threading.Lock()
     shards: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
@@ -41,6 +47,8 @@ def serve(pipe: Connection, recipe: Recipe) -> None:
             os._exit(1)  # nobody is left to tell
         if kind == "run":
             shards.put(what)
+        elif kind == "share":
+            obey(recipe.run_id, what)
         elif kind == "stop":
             stop_run(recipe.run_id)
         else:

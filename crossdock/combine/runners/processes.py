@@ -10,13 +10,14 @@ import multiprocessing
 import queue
 import signal
 import threading
+from collections.abc import Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.util import Finalize
 from typing import Any
 
 from crossdock.combine.runners.pool import Answered, Gone, Lost, News, Told, Unbegun, Woken
-from crossdock.combine.runners.process_main import serve
+from crossdock.combine.runners.process_main import name_of, serve
 from crossdock.combine.runners.sharding import Recipe
 from crossdock.errors import ConfigError, CrossdockError, UnexpectedError
 
@@ -144,6 +145,17 @@ class _Slot:
     def stop(self) -> None:
         self._tell("stop", None)
 
+    def share(self, workers: Sequence[str], words: Sequence[tuple[Any, ...]]) -> None:
+        """If this slot's process is among them and nobody else is speaking with it: who is stopped reads nothing."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._pipe is not None and name_of(self._process.pid) in workers:
+                    self._pipe.send(("share", words))
+            except OSError:
+                return  # as in _tell
+            finally:
+                self._lock.release()
+
     def kill(self) -> None:
         with self._lock:
             if self._process is not None:
@@ -198,6 +210,11 @@ class ProcessPool:
             slot = _Slot(self, len(self._slots))
             self._slots.append(slot)
             slot.thread.start()
+
+    def share(self, workers: Sequence[str], words: Sequence[tuple[Any, ...]]) -> None:
+        """See the port; through each process's pipe, which takes more than a process that says nothing is ever sent."""
+        for slot in self._slots:
+            slot.share(workers, words)
 
     def has_news(self) -> bool:
         """See the port."""

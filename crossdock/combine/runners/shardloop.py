@@ -9,10 +9,11 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
+from crossdock.combine.runners.allotting import Allotter
 from crossdock.combine.runners.feed import Feed
 from crossdock.combine.runners.pool import Answered, Failed, Gone, Lost, News, Pool, Told, Unbegun, Woken
 from crossdock.combine.runners.sharding import MAX_REFUSALS, Shard, ShardSizer, after_loss
@@ -57,6 +58,7 @@ class ShardLoop:
         no_workers_timeout_s: float = 120.0,
     ) -> None:
         self._pool = pool
+        self._allotter = Allotter()
         self._feed = feed
         self._sizer = sizer
         self._shards_per_slot = shards_per_slot
@@ -121,7 +123,8 @@ class ShardLoop:
             if shard is None:
                 return
             try:
-                data = encode_items(shard.items, peers=self._pool.processes())
+                words = self._allotter.words()
+                data = encode_items(shard.items, peers=self._pool.processes(), words=words)
             except Exception as error:
                 yield from self._refuse_some(shard, error)
                 continue
@@ -202,7 +205,7 @@ class ShardLoop:
 
     def _hear(self, news: News) -> Iterator[Ended]:
         if isinstance(news, Told):
-            retell(news.message)
+            self._told(news.message)
         elif isinstance(news, Gone):
             self._say(news.text)
         elif not isinstance(news, Woken):
@@ -216,6 +219,17 @@ class ShardLoop:
                 yield from self._given_up(shard, CancelledError())
             else:
                 yield from self._lost(news, shard)
+
+    def _told(self, message: Mapping[str, Any]) -> None:
+        """Say again what a worker tells, or let its use of the endpoints count for what all may use."""
+        if "uses" not in message:
+            retell(message)
+            return
+        now = time.monotonic()
+        self._allotter.heard(message, now=now)
+        said = self._allotter.due(now=now, processes=self._pool.processes())
+        if said is not None:
+            self._pool.share(*said)
 
     def _answered(self, data: bytes, shard: Shard) -> Iterator[Ended]:
         answer = _read(data)
@@ -290,7 +304,7 @@ class ShardLoop:
             while self._under_way:
                 news = self._pool.receive(_IDLE_S)
                 if isinstance(news, Told):
-                    retell(news.message)
+                    self._told(news.message)
                 elif isinstance(news, Answered | Lost | Failed | Unbegun):
                     del self._under_way[news.ticket]
                     if isinstance(news, Answered):

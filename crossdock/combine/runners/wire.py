@@ -81,9 +81,9 @@ def unpicklable(items: Iterable[tuple[int, Any]]) -> dict[int, ConfigError]:
     return found
 
 
-def encode_items(items: Sequence[Any], *, peers: int = 1) -> bytes:
-    """A shard's items as bytes, with how many worker processes there are."""
-    return cloudpickle.dumps((peers, list(items)), protocol=5)  # type: ignore[no-any-return]
+def encode_items(items: Sequence[Any], *, peers: int = 1, words: Sequence[tuple[Any, ...]] = ()) -> bytes:
+    """A shard's items as bytes, with how many worker processes there are and what they were told last (``sharing.obey``)."""
+    return cloudpickle.dumps((peers, list(words), list(items)), protocol=5)  # type: ignore[no-any-return]
 
 
 def decode(data: bytes) -> Any:

@@ -75,6 +75,10 @@ class Progress:
         if self._position is not None:
             self._position.save()
 
+    def place(self) -> dict[str, Any] | None:
+        """Where a read that came to its end stands; see ``Position.place``."""
+        return self._position.place() if self.whole and self._position is not None else None
+
     def second_done(self) -> None:
         """A combined task's second half succeeded: keep the place, if everything was read."""
         if self.whole:
@@ -183,6 +187,10 @@ class RowBatches(Batches):
         made = cls(schema, batches)
         made.name, made._progress = name, progress
         return made
+
+    def place(self) -> dict[str, Any] | None:
+        """Where the read stands, for whoever moves its cursor later (``Cursor.advance``); ``None`` before the end, or if it did not move."""
+        return self._progress.place()
 
     def commit(self) -> None:
         """See ``Records.commit``."""

@@ -2,8 +2,8 @@
 
 ``options`` says how a database is reached, ``database`` is the recipe for one, ``session`` a connection, ``names`` quotes,
 ``dialect`` is what differs between databases (``postgresql``, ``sqlite``, ``duck``, ``others``), ``casting`` keeps values
-exact, ``matching`` decides which column goes where, ``writing`` is the one transaction, ``ranges`` splits, ``source`` and
-``sink`` are the tasks. A driver is imported when its database is first opened.
+exact, ``matching`` decides which column goes where, ``writing`` is the one transaction, ``loading`` a load of many (``staging``
+is where its rows wait, ``left`` finds those that are unfinished), ``ranges`` splits, ``source`` and ``sink`` are the tasks. A driver is imported when its database is first opened.
 """
 
 from crossdock.connectors.sql.database import (

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from crossdock.connectors.sql.errors import translated
@@ -126,12 +127,16 @@ class Database(abc.ABC):
 
         return TableSink(self)
 
-    def check(self) -> None:
-        """Prove that the database can be reached.
+    def check(self, *, to_write: bool = False) -> None:
+        """Prove that the database can be reached; makes nothing.
+
+        Args:
+            to_write: A file that is not there yet will do, if it can be made.
 
         Raises:
             StorageError: It cannot.
         """
+        del to_write
         with self.session("connect") as session:
             session.rows("SELECT 1")
 
@@ -204,6 +209,13 @@ class _InFile(Database):
                 where=self.url,
                 hint="give the path of a file, or use xd.frames for tables in memory",
             )
+
+    def check(self, *, to_write: bool = False) -> None:
+        """See ``Database``."""
+        path = Path(self.path)
+        if to_write and not path.exists() and path.absolute().parent.is_dir():
+            return
+        super().check(to_write=to_write)
 
 
 class SQLiteDatabase(_InFile):

@@ -72,6 +72,10 @@ class Dialect:
     folds_case: ClassVar[bool] = True
     """Whether two columns may not differ in case only."""
     max_name_bytes: ClassVar[int | None] = None
+    export_snapshot: ClassVar[str | None] = None
+    """The query that names a state of the database, for other connections to see; ``None`` where there is no such thing."""
+    stages_directly: ClassVar[bool] = False
+    """Whether several may write to a load's staging table at once; otherwise rows wait where nobody is kept from writing."""
 
     # -- reading
 
@@ -116,6 +120,10 @@ class Dialect:
         """A key in a form that ``literal`` gives back exactly."""
         return key
 
+    def import_snapshot(self, snapshot: str) -> str:
+        """The statement, first in its transaction, after which that state is seen."""
+        raise UnsupportedError(f"{self.name} shares no snapshots, and {snapshot!r} is none")
+
     # -- writing
 
     def column(self, field: Field) -> Column:
@@ -150,6 +158,10 @@ class Dialect:
     def create_staging(self, staging: str, columns: Sequence[Column]) -> str:
         """A table of this connection only: gone with it, whatever happens."""
         return f"CREATE TEMPORARY TABLE {quoted(staging)} ({self.definitions(columns)})"
+
+    def drop(self, name: TableName) -> Sequence[str]:
+        """Statements that remove a table of ours, if it is there."""
+        return (f"DROP TABLE IF EXISTS {name.sql}",)
 
     def staged_name(self, staging: str) -> str:
         """How statements name it, so that no other table of this name can be meant."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 from crossdock.connectors.sql.arrow import Array, Field, Kind, pc
 from crossdock.connectors.sql.casting import UTC_MICROS, Converted, demand, is_list, simplified
 from crossdock.connectors.sql.dialect import BATCHES_TABLE, Column, Dialect, There, Unrepresentable
+from crossdock.connectors.sql.duck_whole import WHOLE, as_decimal, is_huge
 from crossdock.connectors.sql.names import TableName, quoted
 from crossdock.connectors.sql.options import DuckDBOptions
 from crossdock.connectors.sql.session import Session
@@ -72,16 +73,21 @@ class DuckDBDialect(Dialect):
     def opened(
         self, session: Session, sql: str, parameters: Sequence[Any] | None, *, table: TableName | None
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        """As DuckDB hands it over, in batches; strings for enums."""
+        """As DuckDB hands it over, in batches; strings for enums, decimals for whole numbers of 128 bits."""
         del table
         reader = session.read(sql, parameters)
-        unclear = [each.name for each in reader.schema if _is_opaque(each.type)]
+        unclear = [each.name for each in reader.schema if _is_opaque(each.type) and not is_huge(each.type)]
         if unclear:
             raise UnsupportedError(
                 f"columns {', '.join(map(repr, unclear))} have types that Arrow has no values for",
                 hint='cast them in the query: select "column"::varchar as "column"',
             )
-        schema = pa.schema([pa.field(each.name, _read_as(each.type)) for each in reader.schema])
+        schema = pa.schema(
+            [
+                pa.field(each.name, WHOLE if is_huge(each.type) else _read_as(each.type))
+                for each in reader.schema
+            ]
+        )
 
         def batches() -> Iterator[pa.RecordBatch]:
             row = 0
@@ -196,6 +202,8 @@ def _items(kind: Kind) -> Kind:
 
 
 def _exactly(array: Array, field: Field, first_row: int) -> Array:
+    if is_huge(array.type):
+        return as_decimal(array, column=field.name, first_row=first_row)
     if array.type != field.type:
         array = array.cast(field.type)
     if pa.types.is_timestamp(field.type):
@@ -289,12 +297,13 @@ class DuckDBSession:
         reader: pa.RecordBatchReader = relation.to_arrow_reader(self._batch_rows)
         return reader
 
-    def ingest(self, table: str, reader: pa.RecordBatchReader) -> None:
+    def ingest(self, table: str, reader: pa.RecordBatchReader, *, into: TableName | None = None) -> int:
         """DuckDB pulls the reader itself."""
         connection = self._begin()
+        place = f"temp.{quoted(table)}" if into is None else into.sql
         connection.register("crossdock_incoming", reader)
         try:
-            connection.execute(f"INSERT INTO temp.{quoted(table)} SELECT * FROM crossdock_incoming")  # noqa: S608
+            return self.execute(f"INSERT INTO {place} SELECT * FROM crossdock_incoming")  # noqa: S608
         finally:
             connection.unregister("crossdock_incoming")
 

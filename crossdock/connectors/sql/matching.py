@@ -14,7 +14,7 @@ from crossdock.connectors.sql.dialect import Column, Dialect, There, Unrepresent
 from crossdock.connectors.sql.names import TableName
 from crossdock.errors import ConfigError, UnsupportedError
 
-__all__ = ["columns_of", "fits", "is_same", "matched"]
+__all__ = ["columns_of", "fits", "is_same", "matched", "suited"]
 
 
 def columns_of(dialect: Dialect, schema: pa.Schema, name: TableName, key: Sequence[str]) -> list[Column]:
@@ -120,6 +120,20 @@ def is_same(dialect: Dialect, columns: Sequence[Column], there: Mapping[str, The
         for each in columns
         for name in (_folded(dialect, each.name),)
     )
+
+
+def suited(dialect: Dialect, schema: pa.Schema, there: Mapping[str, There]) -> pa.Schema:
+    """These columns, of the table's types where their own would not go in exactly. Pure."""
+    found = {_folded(dialect, name): each for name, each in there.items()}
+    fields = []
+    for field in schema:
+        known = found.get(_folded(dialect, field.name))
+        try:
+            stays = known is None or fits(dialect.column(field), known)
+        except Unrepresentable:
+            stays = False
+        fields.append(field if stays or known is None else pa.field(field.name, known.kind))
+    return pa.schema(fields)
 
 
 def _folded(dialect: Dialect, name: str) -> str:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from crossdock.errors import ConfigError
 
-__all__ = ["TableName", "quoted"]
+__all__ = ["STAGING", "TableName", "is_staging", "quoted"]
+
+STAGING = "crossdock_load_"
+"""What names of tables begin with in which the rows of a load wait; the load's own name follows."""
 
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"')
 
@@ -29,6 +32,11 @@ def quoted(name: str) -> str:
             hint="names are not empty and have no NUL",
         )
     return '"' + name.replace('"', '""') + '"'
+
+
+def is_staging(table: str) -> bool:
+    """Whether a table is one that a load's rows wait in."""
+    return table.startswith(STAGING) and len(table) > len(STAGING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

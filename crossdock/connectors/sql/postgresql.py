@@ -64,6 +64,8 @@ class PostgreSQLDialect(Dialect):
     can_nest = False
     folds_case = False
     max_name_bytes = 63
+    stages_directly = True
+    export_snapshot = "SELECT pg_catalog.pg_export_snapshot()"
 
     def select(self, session: Session, table: TableName, columns: Sequence[str] | None, where: str) -> str:
         """As text, what the driver has no exact type for."""
@@ -215,6 +217,10 @@ class PostgreSQLDialect(Dialect):
         """As PostgreSQL writes it, and reads it, whatever its type."""
         return f"{key}::text"
 
+    def import_snapshot(self, snapshot: str) -> str:
+        """https://www.postgresql.org/docs/current/sql-set-transaction.html."""
+        return f"SET TRANSACTION SNAPSHOT {self.literal(snapshot)}"
+
     def begin_writing(self, session: Session, name: TableName, *, replaces: bool, creates: bool) -> None:
         """Of two that would make the table, one waits; a replacement lets nobody else write. Readers go on."""
         if creates:
@@ -231,6 +237,10 @@ class PostgreSQLDialect(Dialect):
     def create_staging(self, staging: str, columns: Sequence[Column]) -> str:
         """Dropped at the end of the transaction, so that nothing outlives it behind a pool of connections either."""
         return f"{super().create_staging(staging, columns)} ON COMMIT DROP"
+
+    def drop(self, name: TableName) -> Sequence[str]:
+        """A worker that was stopped in the middle may hold it for ever."""
+        return ("SET LOCAL lock_timeout = '15s'", *super().drop(name))
 
     def staged_name(self, staging: str) -> str:
         """In the schema of temporary tables, whatever the search path."""

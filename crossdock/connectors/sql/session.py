@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from crossdock.connectors.sql.names import TableName
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -31,8 +33,14 @@ class Session(Protocol):
     def read(self, sql: str, parameters: Sequence[Any] | None = None) -> pa.RecordBatchReader:
         """A query's result as it comes. One at a time."""
 
-    def ingest(self, table: str, reader: pa.RecordBatchReader) -> None:
-        """Pull everything into a temporary table that is there, by the fastest way in."""
+    def ingest(self, table: str, reader: pa.RecordBatchReader, *, into: TableName | None = None) -> int:
+        """Pull everything into a temporary table that is there, by the fastest way in; the number of rows, -1 if unknown.
+
+        Args:
+            table: The temporary table.
+            reader: The rows.
+            into: Another table instead, which is there and is not temporary.
+        """
 
     def commit(self) -> None:
         """Make it so."""
@@ -88,10 +96,13 @@ class ADBCSession:
         reader: pa.RecordBatchReader = cursor.fetch_record_batch()
         return reader
 
-    def ingest(self, table: str, reader: pa.RecordBatchReader) -> None:
+    def ingest(self, table: str, reader: pa.RecordBatchReader, *, into: TableName | None = None) -> int:
         """COPY in PostgreSQL, prepared inserts in SQLite."""
         with self._connection.cursor() as cursor:
-            cursor.adbc_ingest(table, reader, mode="append", temporary=True)
+            if into is None:
+                return int(cursor.adbc_ingest(table, reader, mode="append", temporary=True))
+            schema = {} if into.schema is None else {"db_schema_name": into.schema}
+            return int(cursor.adbc_ingest(into.table, reader, mode="append", **schema))
 
     def commit(self) -> None:
         """Make it so."""

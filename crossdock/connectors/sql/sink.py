@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossdock.batches import Batches
 from crossdock.connectors.sql.database import Database
@@ -17,6 +17,11 @@ from crossdock.errors import ConfigError, ConnectionLostError, Retry, StalledErr
 from crossdock.model import NO_VERSION, Receipt, Verification
 from crossdock.options import public_options
 from crossdock.tasks import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from crossdock.connectors.sql.loading import TableLoad
 
 __all__ = ["TableSink"]
 
@@ -87,6 +92,24 @@ class TableSink(Task):
                     self._commit(session, request)
         return self._receipt(request, written, rows, time.monotonic() - began)
 
+    def load(
+        self,
+        table: str | TableName,
+        *,
+        load_id: str,
+        schema: pa.Schema,
+        mode: str = "append",
+        key: Sequence[str] | str = (),
+    ) -> TableLoad:
+        """A load of many units, by many workers, over restarts, that becomes visible at one moment; see ``TableLoad``.
+
+        Raises:
+            ConfigError: An argument is wrong.
+        """
+        from crossdock.connectors.sql.loading import TableLoad
+
+        return TableLoad(self.database, table, load_id=load_id, schema=schema, mode=mode, key=key)
+
     def _commit(self, session: Session, request: Request) -> None:
         try:
             with translated("commit", self.url, str(request.name)):
@@ -130,7 +153,7 @@ class TableSink(Task):
 
     def preflight(self) -> None:
         """Prove here that the database can be reached; runners ask on each worker before work starts."""
-        self.database.check()
+        self.database.check(to_write=True)
 
     def __repr__(self) -> str:
         return self.name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from crossdock.batches import Batches
 from crossdock.connectors.sql.database import Database
 from crossdock.connectors.sql.errors import translated
-from crossdock.connectors.sql.names import TableName, quoted
+from crossdock.connectors.sql.names import TableName, is_staging, quoted
 from crossdock.connectors.sql.ranges import KeyRange, cuts_of_whole_numbers, ranges_between
 from crossdock.connectors.sql.session import Session
 from crossdock.errors import ConfigError, CrossdockError, NotFoundError
@@ -101,7 +101,9 @@ class TableSource(Task):
         with self.database.session("list") as session:
             found = self.database.dialect.tables(session)
         schema = getattr(self.database.options, "schema", None)
-        return iter([str(each) for each in found if schema in (None, each.schema)])
+        return iter(
+            [str(each) for each in found if schema in (None, each.schema) and not is_staging(each.table)]
+        )
 
     def split(self, table: str | TableName, *, by: str, parts: int) -> Sequence[KeyRange]:
         """Cut a table into ranges of a column, to be read one by one: ``task.map(part=source.split(...))``.

@@ -8,7 +8,7 @@ leaves nothing behind; neither is a lock held on the table while rows are on the
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,21 @@ from crossdock.connectors.sql.session import Session
 from crossdock.errors import ConfigError, IntegrityError, RowError
 from crossdock.events import BytesMoved, emit
 
-__all__ = ["Request", "Written", "adapted", "checked", "write"]
+__all__ = [
+    "Plan",
+    "Request",
+    "Written",
+    "adapted",
+    "apply",
+    "checked",
+    "demand_unique",
+    "looked_again",
+    "note",
+    "note_all",
+    "noted",
+    "noted_with",
+    "write",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +60,25 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class Plan:
+    """Which columns go where, and into what.
+
+    Attributes:
+        there: The table as it is; ``None`` if it is not.
+        pairs: The table's column for each of the stream's.
+        keeps: Whether a replacement keeps the table.
+    """
+
     request: Request
     columns: Sequence[Column]
     there: Mapping[str, There] | None
     staging: str
     pairs: Mapping[str, There]
-    keeps: bool  # a replacement that keeps the table
+    keeps: bool
 
     @property
     def name(self) -> TableName:
+        """The table."""
         return self.request.name
 
 
@@ -63,7 +86,9 @@ def write(session: Session, dialect: Dialect, batches: Batches, request: Request
     """Everything but the commit. After an error the caller rolls back, and nothing has happened."""
     with batches:
         plan = _plan(session, dialect, batches.schema, request)
-        done = _done_before(session, dialect, request)
+        done = None
+        if request.batch_id is not None:
+            done = noted(session, dialect, request.name, str(request.name), request.batch_id)
         if done is not None:
             return Written(rows=done, changed=0, was_done=True)
         session.rollback()  # lets go of the table until the rows are here
@@ -71,25 +96,28 @@ def write(session: Session, dialect: Dialect, batches: Batches, request: Request
         rows = _stage(session, dialect, batches, plan)
     staged = dialect.staged_name(plan.staging)
     if request.key:
-        _demand_unique(session, dialect, staged, request.key)
+        demand_unique(session, dialect, staged, request.key)
     dialect.begin_writing(
         session, request.name, replaces=request.mode == "replace", creates=plan.there is None
     )
-    plan = _looked_again(session, dialect, plan)
-    if request.batch_id is not None and not _note(session, dialect, request, rows):
-        session.rollback()
-        return Written(rows=rows, changed=0, was_done=True)
-    return Written(rows=rows, changed=_apply(session, dialect, plan, staged))
+    plan = looked_again(session, dialect, plan)
+    if request.batch_id is not None:
+        for statement in dialect.create_batches(request.name.beside(BATCHES_TABLE)):
+            session.execute(statement)
+        if not note(session, dialect, request.name, str(request.name), request.batch_id, rows):
+            session.rollback()
+            return Written(rows=rows, changed=0, was_done=True)
+    return Written(rows=rows, changed=apply(session, dialect, plan, staged))
 
 
-def _plan(session: Session, dialect: Dialect, schema: pa.Schema, request: Request) -> _Plan:
+def _plan(session: Session, dialect: Dialect, schema: pa.Schema, request: Request) -> Plan:
     columns = columns_of(dialect, schema, request.name, request.key)
     staging = f"crossdock_staging_{uuid.uuid4().hex}"
-    blank = _Plan(request=request, columns=columns, there=None, staging=staging, pairs={}, keeps=False)
-    return _looked_again(session, dialect, blank)
+    blank = Plan(request=request, columns=columns, there=None, staging=staging, pairs={}, keeps=False)
+    return looked_again(session, dialect, blank)
 
 
-def _looked_again(session: Session, dialect: Dialect, plan: _Plan) -> _Plan:
+def looked_again(session: Session, dialect: Dialect, plan: Plan) -> Plan:
     """The plan for the table as it is now: somebody may have made or changed it while rows were on their way.
 
     Raises:
@@ -135,7 +163,7 @@ def adapted(dialect: Dialect, batches: Batches, columns: Sequence[Column]) -> Ba
     return Batches(schema, each_batch(), close=batches.close)
 
 
-def _stage(session: Session, dialect: Dialect, batches: Batches, plan: _Plan) -> int:
+def _stage(session: Session, dialect: Dialect, batches: Batches, plan: Plan) -> int:
     """Pull everything into the temporary table; the number of rows, as the database counts them."""
     with adapted(dialect, batches, plan.columns) as rows:
         session.ingest(plan.staging, rows.reader())
@@ -145,7 +173,12 @@ def _stage(session: Session, dialect: Dialect, batches: Batches, plan: _Plan) ->
     return int(found)
 
 
-def _demand_unique(session: Session, dialect: Dialect, staged: str, key: Sequence[str]) -> None:
+def demand_unique(session: Session, dialect: Dialect, staged: str, key: Sequence[str]) -> None:
+    """Refuse staged rows of which two have one key, or one has none.
+
+    Raises:
+        RowError: So it is.
+    """
     found = session.rows(dialect.doubled(staged, key))
     if not found:
         return
@@ -158,8 +191,8 @@ def _demand_unique(session: Session, dialect: Dialect, staged: str, key: Sequenc
     )
 
 
-def _apply(session: Session, dialect: Dialect, plan: _Plan, staged: str) -> int:
-    """From the temporary table into the table; the number of rows that changed."""
+def apply(session: Session, dialect: Dialect, plan: Plan, staged: str) -> int:
+    """From where rows are staged into the table; the number of rows that changed."""
     request = plan.request
     if plan.there is not None and request.mode == "replace":
         # DELETE: readers that began before see the old rows to their end, after TRUNCATE or DROP they would see none.
@@ -171,28 +204,67 @@ def _apply(session: Session, dialect: Dialect, plan: _Plan, staged: str) -> int:
     return session.execute(dialect.insert(plan.name, plan.columns, plan.pairs, staged, ()))
 
 
-def _done_before(session: Session, dialect: Dialect, request: Request) -> int | None:
-    """How many rows this batch had when it was appended; ``None`` if it was not."""
-    notes = request.name.beside(BATCHES_TABLE)
-    if request.batch_id is None or dialect.describe(session, notes) is None:
+def noted(session: Session, dialect: Dialect, beside: TableName, target: str, batch_id: str) -> int | None:
+    """How many rows were noted under this name; ``None`` if none were. The notes are in the schema of ``beside``."""
+    notes = beside.beside(BATCHES_TABLE)
+    if dialect.describe(session, notes) is None:
         return None
     found = session.rows(
-        f"SELECT row_count FROM {notes.sql} WHERE target = {dialect.literal(str(request.name))} "  # noqa: S608
-        f"AND batch_id = {dialect.literal(request.batch_id)}"
+        f"SELECT row_count FROM {notes.sql} WHERE target = {dialect.literal(target)} "  # noqa: S608
+        f"AND batch_id = {dialect.literal(batch_id)}"
     )
     return int(found[0][0]) if found else None
 
 
-def _note(session: Session, dialect: Dialect, request: Request, rows: int) -> bool:
-    """Note that this batch is done; false if somebody else was first. A twin that is not yet done is waited for."""
-    notes = request.name.beside(BATCHES_TABLE)
-    for statement in dialect.create_batches(notes):
-        session.execute(statement)
+def note(
+    session: Session, dialect: Dialect, beside: TableName, target: str, batch_id: str, rows: int
+) -> bool:
+    """Note that this is done; false if somebody else was first. A twin that has not yet committed is waited for."""
+    notes = beside.beside(BATCHES_TABLE)
     changed = session.execute(
         f"INSERT INTO {notes.sql} (target, batch_id, row_count) VALUES "  # noqa: S608
-        f"({dialect.literal(str(request.name))}, {dialect.literal(request.batch_id)}, {rows}) ON CONFLICT DO NOTHING"
+        f"({dialect.literal(target)}, {dialect.literal(batch_id)}, {rows}) ON CONFLICT DO NOTHING"
     )
     return changed == 1
+
+
+def note_all(
+    session: Session, dialect: Dialect, beside: TableName, target: str, batch_ids: Iterable[str]
+) -> int:
+    """Note many things, without rows of their own; how many of them were noted already, and stay as they are."""
+    notes, doubled = beside.beside(BATCHES_TABLE), 0
+    for chunk in _chunks(batch_ids, 1_000):
+        values = ", ".join(f"({dialect.literal(target)}, {dialect.literal(each)}, 0)" for each in chunk)
+        doubled += len(chunk) - session.execute(
+            f"INSERT INTO {notes.sql} (target, batch_id, row_count) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
+        )
+    return doubled
+
+
+def noted_with(
+    session: Session, dialect: Dialect, beside: TableName, target: str, prefix: str
+) -> Iterator[str]:
+    """What is noted under names that begin with ``prefix``, without it, in no order. ``prefix`` has no wildcards."""
+    notes = beside.beside(BATCHES_TABLE)
+    if dialect.describe(session, notes) is None:
+        return
+    found = session.read(
+        f"SELECT batch_id FROM {notes.sql} "  # noqa: S608
+        f"WHERE target = {dialect.literal(target)} AND batch_id LIKE {dialect.literal(prefix + '%')}"
+    )
+    for batch in found:
+        yield from (str(each).removeprefix(prefix) for each in batch.column(0).to_pylist())
+
+
+def _chunks(values: Iterable[str], size: int) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    for each in values:
+        chunk.append(each)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def checked(request: Request) -> Request:

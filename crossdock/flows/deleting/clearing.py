@@ -14,20 +14,48 @@ from typing import Any
 from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import ConfigError, NotFoundError
 from crossdock.events import Observer
+from crossdock.flows.deleting.agreed import directory_of, not_begun
 from crossdock.flows.deleting.doomed import Doomed, Journal
+from crossdock.flows.deleting.outcome import MOVE
 from crossdock.flows.deleting.removing import Look, RemovalReport, removal_report, remove
 from crossdock.flows.moving.stopping import stoppable
 from crossdock.flows.planning.recognise import found_complete
 from crossdock.flows.planning.rows import Action, Row
 from crossdock.flows.questions.endpoints import Ends
+from crossdock.flows.questions.limits import Limits
 from crossdock.flows.reporting.report import Report, build_report
 from crossdock.flows.runs.columns import DIGEST_FIELDS, version_from
 from crossdock.flows.runs.directory import RunDirectory
 from crossdock.flows.runs.files import RunFiles
 from crossdock.flows.runs.ownership import Owner
+from crossdock.flows.runs.preparing import Keep
 from crossdock.model import Digests, Verification
 
-__all__ = ["begun", "clear"]
+__all__ = ["begun", "clear", "demand_deletable", "level_kept"]
+
+
+def demand_deletable(source: ObjectSource) -> None:
+    """Refuse to move from where nothing can be deleted; no request.
+
+    Raises:
+        ConfigError: It can only be read.
+    """
+    if not source.store.capabilities.writable:
+        raise ConfigError(
+            "nothing can be deleted there, so nothing can be moved from there",
+            operation="move",
+            where=source.url,
+            hint="copy it: crossdock cp",
+        )
+
+
+def level_kept(level: Verification) -> Keep:
+    """What a run keeps of a move: that its source goes, and how much is to be proven first."""
+
+    def keep(_: RunDirectory) -> dict[str, Any]:
+        return {"flow": MOVE, "require": level.name}
+
+    return keep
 
 
 def begun(ends: Ends, runs: RunFiles) -> Report | None:
@@ -47,21 +75,26 @@ def begun(ends: Ends, runs: RunFiles) -> Report | None:
     return None if is_over else build_report(directory)
 
 
-def clear(copies: Report, ends: Ends, level: Verification, observer: Observer) -> RemovalReport:
-    """Write down what of the source may go, and delete it.
+def clear(
+    copies: Report, ends: Ends, level: Verification, observer: Observer, *, limits: Limits
+) -> RemovalReport:
+    """Write down what of the source may go, and delete it; nothing, after copies that a limit stopped.
 
     Raises:
         LedgerError: The run's directory cannot be used, or another driver has it.
     """
-    directory = copies.directory
-    if directory is None:  # pragma: no cover - a run that ended has one
-        raise ConfigError("a plan has no run to record deletions in", operation="move")
+    if copies.state == "limited":
+        arrived = copies.counts.copied + copies.counts.skipped
+        return RemovalReport(planned=arrived, not_begun=not_begun(copies))
+    directory = directory_of(copies)
     with Owner(directory.files) as owner:
         journal = Journal(directory.files)
         journal.plan(_arrived(copies, directory, level))
         stop = threading.Event()
         look = _look(stoppable(ends.source, stop), _stoppable_sink(ends.sink, stop), level)
-        deletes = remove(ends.source.store, journal, owner, look, observer=observer, stop=stop.set)
+        deletes = remove(
+            ends.source.store, journal, owner, look, observer=observer, stop=stop.set, limits=limits
+        )
         directory.update(deletes=deletes.to_dict())
     return deletes
 

@@ -136,8 +136,10 @@ class Journal:
     def plan(self, doomed: Iterable[Doomed], **about: Any) -> int:
         """Write the list, and then that it is whole; says how many there are. Memory: one part of the list.
 
-        An earlier list is written over; its results stay and are known by their numbers.
+        An earlier list is written over, and counts no more from the first moment on; its results stay and are known by their
+        numbers.
         """
+        self.forget()
         parts = planned = size = numbers = 0
         rest = iter(doomed)
         while rows := list(itertools.islice(rest, _PART_ROWS)):
@@ -151,6 +153,10 @@ class Journal:
         document = {"planned": planned, "planned_bytes": size, "parts": parts, "numbers": numbers}
         self._files.put_json(_PLAN, document | about)
         return planned
+
+    def forget(self) -> None:
+        """No list is whole any more; one request."""
+        self._files.delete(_PLAN)
 
     def doomed(self, parts: int) -> Iterator[Doomed]:
         """The list, in order. Memory: one compressed part."""

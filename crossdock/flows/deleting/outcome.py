@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from crossdock.errors import Retry, TaskFailed
-from crossdock.flows.deleting.removing import RemovalReport
+from crossdock.flows.deleting.doomed import Journal
+from crossdock.flows.deleting.removing import RemovalReport, removal_report
 from crossdock.flows.reporting.report import Report
 from crossdock.flows.reporting.telling import Telling
 
-__all__ = ["CopiedAndDeleted", "told"]
+__all__ = ["MOVE", "CopiedAndDeleted", "told", "with_deletions"]
 
 NOTHING_DELETED = RemovalReport()
+MOVE = "move"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class CopiedAndDeleted:
     @property
     def exit_code(self) -> int:
         """What a command should end with (CONTRACT section 4)."""
+        if not self.copies.exit_code and self.deletes.limited:
+            return 7
         return self.copies.exit_code or (0 if self.ok else 5)
 
     def raise_for_failures(self) -> None:
@@ -68,11 +72,34 @@ def told(report: Ended, telling: Telling) -> Ended:
     return replace(report, copies=telling.ended(report.copies, error))
 
 
+def with_deletions(report: Report) -> Report | CopiedAndDeleted:
+    """The report of a run with what it has deleted so far, if it is of a flow that deletes; otherwise as it is.
+
+    Requests: run.json, and what was written down of the deletions.
+
+    Raises:
+        LedgerError: They cannot be read.
+    """
+    directory = report.directory
+    then = None if directory is None else directory.read().get("then")
+    if directory is None or then is None:
+        return report
+    journal = Journal(directory.files)
+    is_listed = journal.about() is not None
+    deletes = removal_report(journal, not_begun="" if is_listed else "it has not begun")
+    if then["flow"] == MOVE:  # it writes down what may go when all has arrived
+        arrived = report.counts.copied + report.counts.skipped
+        deletes = replace(deletes, planned=max(deletes.planned, arrived))
+    return CopiedAndDeleted(copies=report, deletes=deletes)
+
+
 def _not_deleted(deletes: RemovalReport) -> str:
     if deletes.not_begun:
         return f"nothing was deleted: {deletes.not_begun}"
     left = deletes.planned - deletes.deleted
     text = f"{left:,} of {deletes.planned:,} objects were not deleted"
+    if deletes.limited:
+        return f"{text}: {deletes.limited}"
     if deletes.examples:
         text += f"; first {deletes.examples[0].key!r}: {deletes.examples[0].reason}"
     return text

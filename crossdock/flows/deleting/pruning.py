@@ -7,46 +7,29 @@ destination, in the version it showed, and after a last look at the source.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from crossdock.connectors.objects import ObjectSink, ObjectSource
+from crossdock.connectors.objects import ObjectSink
+from crossdock.connectors.registry import split_transfer_options
 from crossdock.errors import ConfigError, NotFoundError, UnsafeError
-from crossdock.events import Observer
+from crossdock.flows.deleting.agreed import Agreed, SyncPlan
 from crossdock.flows.deleting.doomed import Doomed, Journal
-from crossdock.flows.deleting.removing import Look, RemovalReport, removal_report, remove
+from crossdock.flows.deleting.removing import removal_report
 from crossdock.flows.deleting.safety import DeleteLimit, demand_apart
 from crossdock.flows.planning.merging import Merge
 from crossdock.flows.planning.question import Question
-from crossdock.flows.questions.endpoints import Ends
+from crossdock.flows.questions.endpoints import Ends, kept_options, open_sink
+from crossdock.flows.questions.means import Means
 from crossdock.flows.reporting.report import Report, build_report
 from crossdock.flows.runs.directory import RunDirectory, run_files
 from crossdock.flows.runs.files import RunFiles
-from crossdock.flows.runs.ownership import Owner
 from crossdock.ports import ObjectStore
 
 __all__ = ["Pruning", "SyncPlan", "spooled"]
 
 _SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncPlan:
-    """What two complete listings say, before anything is done: to be shown, and asked about.
-
-    ``new`` are only at the source, ``both`` at both ends (what of them differs is found next), ``delete`` only at the
-    destination; ``examples`` are the first of these.
-    """
-
-    source: str
-    sink: str
-    new: int = 0
-    both: int = 0
-    delete: int = 0
-    delete_bytes: int = 0
-    examples: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -57,7 +40,7 @@ def spooled() -> Iterator[Journal]:
 
 
 class Pruning:
-    """The deleting half of one sync."""
+    """What one sync deletes: found here, and then ``agreed`` carries it out."""
 
     def __init__(
         self,
@@ -66,9 +49,10 @@ class Pruning:
         limit: DeleteLimit,
         *,
         delete_excluded: bool,
-        backup: ObjectSink | None,
+        backup_dir: str | None,
+        sink_options: Mapping[str, Any],
         runs: RunFiles,
-        observer: Observer,
+        means: Means,
     ) -> None:
         if ends.one is not None:
             raise ConfigError(
@@ -76,7 +60,10 @@ class Pruning:
                 operation="sync",
                 where=f"{ends.source.store.url}/{ends.one.key}",
             )
-        if backup is not None:
+        backup, backup_kept = None, {}
+        if backup_dir is not None:
+            backup = open_sink(backup_dir, sink_options)
+            backup_kept = kept_options(backup_dir, split_transfer_options(sink_options)[1])
             if backup.prefix and not backup.prefix.endswith("/"):
                 backup = ObjectSink(backup.store, f"{backup.prefix}/", transfer=backup.transfer)
             for name, end in (("source", ends.source), ("destination", ends.sink)):
@@ -97,9 +84,18 @@ class Pruning:
         self._filters = question.filters()
         self._limit = limit
         self._delete_excluded = delete_excluded
-        self._backup = backup
         self._runs = runs
-        self._observer = observer
+        self._observer = means.observer
+        self.agreed = Agreed(
+            source=ends.source,
+            sink=ends.sink,
+            delete_excluded=delete_excluded,
+            filters=self._filters,
+            backup=backup,
+            backup_kept=backup_kept,
+            limits=means.limits,
+            observer=means.observer,
+        ).slowed(means.bandwidth_bytes_per_s)
 
     def plan(self, spool: Journal) -> SyncPlan:
         """List both ends whole, and write down what is only at the destination.
@@ -160,50 +156,16 @@ class Pruning:
             return None
         return None if removal_report(journal).ok else build_report(directory)
 
-    def run(self, copies: Report, spool: Journal | None) -> RemovalReport:
-        """Delete what was planned, if every copy succeeded; without ``spool`` go on with what the run has written down.
-
-        Raises:
-            LedgerError: The run's directory cannot be used, or another driver has it.
-        """
-        about = spool.about() if spool is not None else None
-        if spool is not None and (about is None or not about["planned"]):
-            return RemovalReport()
-        if about is not None and (not copies.ok or copies.directory is None):
-            counts = copies.counts
-            reason = f"{counts.failed:,} copies failed, {counts.pending:,} are pending"
-            return RemovalReport(
-                planned=about["planned"], planned_bytes=about["planned_bytes"], not_begun=reason
-            )
-        directory = _directory_of(copies)
-        with Owner(directory.files) as owner:
-            journal = Journal(directory.files)
-            if spool is not None and about is not None:
-                journal.plan(spool.doomed(about["parts"]), sync=self._asked())
-            deletes = remove(self._ends.sink.store, journal, owner, self._look(), observer=self._observer)
-            directory.update(deletes=deletes.to_dict())
-        return deletes
-
-    def _look(self) -> Look:
-        """Just before a deletion: is it still missing at the source? Then a copy is put aside, if that is wanted."""
-        source, sink, filters, backup = self._ends.source, self._ends.sink, self._filters, self._backup
-        old = ObjectSource(sink.store, sink.prefix)
-
-        def look(doomed: Doomed) -> str | None:
-            key = source.prefix + doomed.name
-            if source.store.refusal(key) is None:
-                try:
-                    here = source.store.stat(key)
-                except NotFoundError:
-                    pass
-                else:
-                    if not self._delete_excluded or filters.decide(doomed.name, here).taken:
-                        return "it is at the source again"
-            if backup is not None:
-                backup.run(old.run(doomed.name, info=doomed.info), key=doomed.name)
+    def keep(self, directory: RunDirectory, spool: Journal, plan: SyncPlan) -> dict[str, Any] | None:
+        """Write what was planned into the run, before anything moves; what ``run.json`` says of it."""
+        journal = Journal(directory.files)
+        if not plan.delete:
+            journal.forget()  # of an earlier attempt
             return None
-
-        return look
+        about = spool.about() or {}
+        shown = {"new": plan.new, "both": plan.both, "examples": plan.examples}
+        journal.plan(spool.doomed(about["parts"]), sync=self._asked(), shown=shown)
+        return self.agreed.kept()
 
     def _asked(self) -> dict[str, Any]:
         """What the deletions were asked; equal for equal questions."""
@@ -219,9 +181,3 @@ class Pruning:
 def _service(store: ObjectStore) -> str:
     """Its endpoint, without what may tell credentials apart."""
     return store.endpoint.partition("#")[0]
-
-
-def _directory_of(report: Report) -> RunDirectory:
-    if report.directory is None:  # pragma: no cover - a run that ended has one
-        raise ConfigError("a plan has no run to record deletions in", operation="sync")
-    return report.directory

@@ -7,14 +7,16 @@ caller's: it says why an object has to stay after all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from crossdock.errors import CrossdockError, LedgerError, NotFoundError, PreconditionError, UnsupportedError
 from crossdock.events import Note, Observer, ignore
 from crossdock.flows.deleting.doomed import Doomed, Fate, Journal, Removed
+from crossdock.flows.questions.limits import NO_LIMITS, Limits
 from crossdock.flows.runs.ownership import Owner
 from crossdock.model import ObjectInfo
 from crossdock.ports import ObjectStore
@@ -34,7 +36,7 @@ class RemovalReport:
 
     ``changed`` were replaced since they were observed and stay; ``kept`` stay because of what was seen just before.
     ``unconditional`` of the deleted were looked at just before, because the store cannot delete one version only.
-    ``not_begun`` says why nothing was deleted at all. ``examples`` are the first that stay, with the reason.
+    ``not_begun`` says why nothing was deleted at all, ``limited`` which limit stopped it midway. ``examples`` are the first that stay, with the reason.
     """
 
     planned: int = 0
@@ -46,6 +48,7 @@ class RemovalReport:
     failed: int = 0
     unconditional: int = 0
     not_begun: str = ""
+    limited: str = ""
     examples: tuple[Removed, ...] = ()
 
     @property
@@ -71,6 +74,7 @@ class RemovalReport:
             "pending": self.pending,
             "unconditional": self.unconditional,
             "not_begun": self.not_begun,
+            "limited": self.limited,
             "examples": [
                 {"key": each.key, "fate": each.fate.value, "reason": each.reason, "hint": each.hint}
                 for each in self.examples
@@ -87,12 +91,14 @@ def remove(
     concurrency: int = CONCURRENCY,
     observer: Observer = ignore,
     stop: Callable[[], None] = lambda: None,
+    limits: Limits = NO_LIMITS,
 ) -> RemovalReport:
     """Delete what the journal lists and has no final result for; failures of an earlier attempt are tried again.
 
     Several at a time, in no order; one that fails, fails alone. Requests: those of ``look``, one DELETE, and a ``stat``
     where the store or the server cannot delete one version only. Interrupted, it calls ``stop``, so that looks which take long end,
-    waits for what is in flight and records it.
+    waits for what is in flight and records it. Of ``limits`` the deadline and the failures count, those of the deletions
+    alone; what one of them stops is pending.
 
     Raises:
         LedgerError: The journal cannot be read or written, or another driver took the run over.
@@ -101,43 +107,60 @@ def remove(
     about = journal.about()
     if about is None:
         raise LedgerError("there is no list of what is to be deleted", operation="delete", where=store.url)
-    ended = bytearray(about["numbers"])
-    for removed in journal.results():
-        ended[removed.number] |= removed.is_final
     if about["planned"]:
         observer(Note(text=f"deleting {about['planned']:,} objects of {store.url}"))
     flying: set[Future[Removed]] = set()
+    failed, reached = 0, None
     with ThreadPoolExecutor(concurrency, "crossdock-delete") as pool:
         try:
-            for doomed in journal.doomed(about["parts"]):
-                if ended[doomed.number]:
-                    continue
+            for doomed in _left(journal, about):
+                reached = limits.reached(failed=failed, copied_bytes=0, now=datetime.now(UTC))
+                if reached is not None:
+                    break
                 flying.add(pool.submit(_removed, store, doomed, look))
                 if len(flying) >= 2 * concurrency:
-                    flying = _collect(flying, journal, owner)
+                    failed += _collect(flying, journal, owner)
             while flying:
-                flying = _collect(flying, journal, owner)
+                _collect(flying, journal, owner)
         except BaseException:
             stop()
             raise
         finally:
-            for each in flying:
-                each.cancel()
-            for each in wait(flying).done:
-                if not each.cancelled():
-                    journal.record(each.result())
-            journal.flush()
-    return removal_report(journal)
+            _record_rest(flying, journal)
+    if reached is not None:
+        observer(Note(text=f"stopped deleting: {reached}"))
+    return replace(removal_report(journal), limited=reached or "")
 
 
-def _collect(flying: set[Future[Removed]], journal: Journal, owner: Owner) -> set[Future[Removed]]:
-    """Wait for the next results and record them; what still flies."""
-    done, left = wait(flying, return_when=FIRST_COMPLETED)
+def _left(journal: Journal, about: Mapping[str, Any]) -> Iterator[Doomed]:
+    """What is on the list and has no final result. Memory: a byte for each on the list."""
+    ended = bytearray(about["numbers"])
+    for removed in journal.results():
+        ended[removed.number] |= removed.is_final
+    return (doomed for doomed in journal.doomed(about["parts"]) if not ended[doomed.number])
+
+
+def _record_rest(flying: set[Future[Removed]], journal: Journal) -> None:
+    """Begin nothing more, wait for what is in flight, and write down how it ended."""
+    for each in flying:
+        each.cancel()
+    for each in wait(flying).done:
+        if not each.cancelled():
+            journal.record(each.result())
+    journal.flush()
+
+
+def _collect(flying: set[Future[Removed]], journal: Journal, owner: Owner) -> int:
+    """Wait for the next results, record them and take them out; how many of them failed."""
+    done, _ = wait(flying, return_when=FIRST_COMPLETED)
+    failed = 0
     for each in done:
         flying.discard(each)
-        journal.record(each.result())
+        removed = each.result()
+        failed += removed.fate is Fate.FAILED
+        journal.record(removed)
     owner.demand()
-    return left
+    return failed
 
 
 def removal_report(journal: Journal, *, not_begun: str = "") -> RemovalReport:

@@ -10,6 +10,7 @@ from crossdock.flows.questions.missing import NO_SUCH_OBJECT, REPLACED
 
 __all__ = [
     "ARCHIVED",
+    "BAD_ROWS",
     "COLLISION",
     "DESTINATION_CHANGED",
     "MISSING",
@@ -30,6 +31,7 @@ REFUSED = "refused"
 MISSING = "missing"
 ARCHIVED = "archived"
 COLLISION = "collision"
+BAD_ROWS = "rows"
 WEAKER = "weaker"
 UNPROVEN = "unproven"
 
@@ -47,6 +49,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.StalledError, "stalled"),
     (errors.ConnectionLostError, "connection"),
     (errors.IntegrityError, "integrity"),
+    (errors.RowError, BAD_ROWS),
     (errors.ConfigError, "configuration"),
     (errors.StorageError, "storage"),
 )
@@ -58,6 +61,7 @@ _HINTS = {
     ARCHIVED: "restore these, then run the same command with --archived try; or exclude them",
     COLLISION: "two keys or more come out as one of the rename; change the rule, or exclude all but one",
     MISSING: "the list names these, and the source has no such objects; correct the list, or leave them out",
+    BAD_ROWS: "correct these objects, or go on without such rows: bad rows can be skipped, or kept elsewhere",
     REFUSED: "the destination cannot hold these keys or sizes; exclude them, or choose another destination",
     WEAKER: "these would get a weaker form of the promise; leave out strict, or exclude them",
     UNPROVEN: "less was proven of these than was required; go for more (--verify v3), or require less, in a new run",

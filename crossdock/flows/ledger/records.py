@@ -13,7 +13,18 @@ import pyarrow as pa
 from crossdock.flows.runs.columns import DIGEST_FIELDS, TIME, digests_of, version_from
 from crossdock.model import Receipt, Verification
 
-__all__ = ["SCHEMA", "Failure", "Record", "RecordState", "best", "from_columns", "is_left", "to_columns"]
+__all__ = [
+    "OLDER",
+    "SCHEMA",
+    "Failure",
+    "Made",
+    "Record",
+    "RecordState",
+    "best",
+    "from_columns",
+    "is_left",
+    "to_columns",
+]
 
 
 class RecordState(enum.Enum):
@@ -50,10 +61,19 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """One output of a table flow: the rows in it, and its bytes where that has a meaning."""
+
+    rows: int
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One line. ``row`` is the manifest's row number, -1 where the record speaks of the whole shard.
 
     ``failure`` of a row marked ``AGAIN`` is the one that was set aside. ``evidence`` says why a row was skipped; that of a copy is in its receipt.
+    ``made`` is of what several rows of a table flow became together: it goes with the first of them.
     """
 
     shard: int
@@ -66,6 +86,7 @@ class Record:
     evidence: str = ""
     worker: str = ""
     time: datetime | None = None
+    made: Made | None = None
 
     @property
     def reason(self) -> str:
@@ -129,7 +150,17 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("worker", pa.string()),
     pa.field("time", TIME),
 ]
-SCHEMA = pa.schema(_FIELDS)
+OLDER = pa.schema(_FIELDS)
+"""What ledgers had before there were table flows."""
+
+SCHEMA = pa.schema(
+    [
+        *_FIELDS,
+        pa.field("rows", pa.int64()),  # of a table, that this object gave
+        pa.field("made_rows", pa.int64()),
+        pa.field("made_bytes", pa.int64()),
+    ]
+)
 
 
 def to_columns(record: Record) -> dict[str, Any]:
@@ -143,6 +174,8 @@ def to_columns(record: Record) -> dict[str, Any]:
         "evidence": record.evidence,
         "worker": record.worker,
         "time": record.time,
+        "made_rows": record.made.rows if record.made is not None else None,
+        "made_bytes": record.made.bytes if record.made is not None else None,
     }
     return values | _receipt_columns(record.receipt) | _failure_columns(record.failure)
 
@@ -167,6 +200,7 @@ def _receipt_columns(receipt: Receipt | None) -> dict[str, Any]:
         "retries": receipt.retries,
         "resent_bytes": receipt.resent_bytes,
         "duration_s": receipt.duration_s,
+        "rows": receipt.rows or None,
     }
 
 
@@ -196,6 +230,7 @@ def from_columns(row: Mapping[str, Any]) -> Record:
         evidence=row["evidence"] or "" if row["method"] is None else "",
         worker=row["worker"] or "",
         time=row["time"],
+        made=Made(rows=row["made_rows"], bytes=row["made_bytes"]) if row["made_rows"] is not None else None,
     )
 
 
@@ -216,6 +251,7 @@ def _receipt(row: Mapping[str, Any]) -> Receipt:
         retries=row["retries"],
         resent_bytes=row["resent_bytes"],
         duration_s=row["duration_s"],
+        rows=row["rows"] or 0,
     )
 
 

@@ -7,12 +7,13 @@ moment of a compaction is a whole ledger.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import re
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossdock.errors import CrossdockError, LedgerError, NotFoundError, Retry
-from crossdock.flows.ledger.records import SCHEMA
+from crossdock.flows.ledger.records import OLDER, SCHEMA
 from crossdock.flows.runs.files import RunFiles
 
 __all__ = [
@@ -104,7 +105,7 @@ def read_table(files: RunFiles, name: str, columns: Sequence[str] | None = None)
     """
     try:
         data, _ = files.get(name)
-        return _parquet(data).read(columns=_listed(columns), use_threads=False)
+        return _whole(_parquet(data).read, columns)
     except CrossdockError as error:
         raise _unreadable(files, name, error) from error
     except (pa.ArrowException, KeyError, TypeError, ValueError, OSError) as error:
@@ -150,7 +151,7 @@ def read_merged(
             about = file.metadata.row_group(group).column(0).statistics
             if shard is not None and not _may_have(about, shard):
                 continue
-            table = file.read_row_group(group, columns=_listed(columns), use_threads=False)
+            table = _whole(functools.partial(file.read_row_group, group), columns)
             yield from (each for each in _cut(table) if shard is None or each[0] == shard)
     except CrossdockError as error:
         raise _unreadable(files, merged.name, error) from error
@@ -234,13 +235,21 @@ def _cut(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
         start += length
 
 
-def _listed(columns: Sequence[str] | None) -> list[str] | None:
-    return None if columns is None else list(dict.fromkeys(("shard", *columns)))
+def _whole(read: Callable[..., pa.Table], columns: Sequence[str] | None) -> pa.Table:
+    """The columns asked for, the shard always among them; those that a ledger of an earlier version has not are null."""
+    wanted = SCHEMA.names if columns is None else list(dict.fromkeys(("shard", *columns)))
+    table = read(columns=wanted, use_threads=False)
+    if table.column_names == wanted:
+        return table
+    for name in wanted:
+        if name not in table.column_names:
+            table = table.append_column(SCHEMA.field(name), pa.nulls(table.num_rows, SCHEMA.field(name).type))
+    return table.select(wanted)
 
 
 def _parquet(data: bytes) -> pq.ParquetFile:
     file = pq.ParquetFile(pa.BufferReader(data))
-    if file.schema_arrow != SCHEMA:
+    if file.schema_arrow not in (SCHEMA, OLDER):
         raise ValueError("its columns are not a ledger's")
     return file
 

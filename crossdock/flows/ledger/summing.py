@@ -17,7 +17,7 @@ from crossdock.flows.planning.rows import Row
 from crossdock.flows.runs.columns import rows_of
 from crossdock.model import Verification
 
-__all__ = ["SUM_COLUMNS", "FailureGroup", "Sums", "refused_record"]
+__all__ = ["MADE_COLUMNS", "SUM_COLUMNS", "FailureGroup", "Sums", "refused_record"]
 
 _KEYS_SHOWN = 5
 _OF_FAILURES = ["key", "reason", "message", "hint", "retryable"]
@@ -25,6 +25,9 @@ SUM_COLUMNS = tuple(
     dict.fromkeys((*COLUMNS, *_OF_FAILURES, "verification", "metadata_lost", "retries", "resent_bytes"))
 )
 """The columns that ``Sums.add`` needs."""
+
+MADE_COLUMNS = (*SUM_COLUMNS, "destination_key", "rows", "made_rows", "made_bytes")
+"""And those it needs besides to count what a table flow made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +51,11 @@ class Sums:
         self.methods: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.lost_objects = self.retries = self.resent_bytes = self.copied_bytes = 0
+        self.outputs = self.made_rows = self.made_bytes = self.rows = 0
         self._groups: dict[str, FailureGroup] = {}
 
     def add(self, table: pa.Table) -> None:
-        """Take all records of one shard, of every attempt; it needs the columns ``SUM_COLUMNS``."""
+        """Take all records of one shard, of every attempt; it needs ``SUM_COLUMNS``, or of a table flow ``MADE_COLUMNS``."""
         counted = winners(table)
         for state, count in _counted(counted["state"]):
             self.states[RecordState(state)] += count
@@ -65,8 +69,25 @@ class Sums:
         lost = copied["metadata_lost"]
         self.lost.update(dict(_counted(pc.list_flatten(lost))))
         self.lost_objects += _sum(pc.list_value_length(lost).cast(pa.bool_()).cast(pa.int64()))
+        if "made_rows" in table.column_names:
+            self._add_made(copied)
         for row in rows_of(in_state(counted, RecordState.FAILED).select(_OF_FAILURES)):
             self._group(row["key"], row["reason"], row["message"], row["hint"], row["retryable"])
+
+    def _add_made(self, copied: pa.Table) -> None:
+        """What each destination holds: the last of what was written there, where a retry made one again."""
+        self.rows += _sum(copied["rows"])
+        made = copied.filter(pc.is_valid(copied["made_rows"])).select(
+            ["destination_key", "time", "made_rows", "made_bytes"]
+        )
+        latest: dict[str, dict[str, Any]] = {}
+        for row in rows_of(made):
+            held = latest.get(row["destination_key"])
+            if held is None or (held["time"] is not None and row["time"] and row["time"] >= held["time"]):
+                latest[row["destination_key"]] = row
+        self.outputs += len(latest)
+        self.made_rows += sum(row["made_rows"] for row in latest.values())
+        self.made_bytes += sum(row["made_bytes"] or 0 for row in latest.values())
 
     def add_refused(self, rows: Iterable[Row]) -> None:
         """Take rows that the plan refused: they failed before anything was tried."""

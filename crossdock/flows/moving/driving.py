@@ -9,22 +9,23 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from crossdock import crash_points
-from crossdock.connectors.objects import ObjectSink, ObjectSource
 from crossdock.errors import CrossdockError, LedgerError
 from crossdock.events import Note, Observer, listening
+from crossdock.flows.ledger.again import may_pass, set_aside
 from crossdock.flows.ledger.compacting import AUTOMATIC_FROM, compact_ended
 from crossdock.flows.ledger.records import best, is_left
 from crossdock.flows.ledger.standing import any_passing, read_standings
 from crossdock.flows.ledger.tally import Tally
 from crossdock.flows.ledger.writing import read_segment, read_shard
 from crossdock.flows.moving.parts.agenda import Agenda, News
-from crossdock.flows.moving.parts.words import ShardEnd
-from crossdock.flows.moving.transfer import Hooks, ShardTransfer
+from crossdock.flows.moving.parts.words import Answer, ShardEnd
+from crossdock.flows.moving.working import Hooks
 from crossdock.flows.questions.limits import NO_LIMITS, LimitReachedError, Limits
 from crossdock.flows.reporting.report import Report, build_report, write_report
 from crossdock.flows.runs.directory import RunDirectory
@@ -33,11 +34,31 @@ from crossdock.flows.runs.shards import Shard, longest_first
 from crossdock.model import Counts
 from crossdock.ports import Runner
 
-__all__ = ["Drive"]
+__all__ = ["Drive", "Work"]
 
 ATTEMPTS = 3  # rounds over shards that were lost with their workers, before they are left pending
 _POLL_S = 1.0
 _POLL_SHARE = 10  # looking at the ledger takes at most a tenth of the time
+
+
+class Work(Protocol):
+    """What a kind of run does with its shards; the same driver drives all kinds."""
+
+    @property
+    def name(self) -> str:
+        """What is mapped is called: the prefix of its keys in a scheduler."""
+
+    @property
+    def alone_bytes(self) -> int:
+        """A shard of one row larger than this begins before the others."""
+
+    def mapped(
+        self, directory: RunDirectory, *, session: str, again_only: bool, hooks: Hooks
+    ) -> Callable[[Any], Answer]:
+        """What a runner maps over shards. Picklable; it records in the ledger how each row ended."""
+
+    def at_end(self, directory: RunDirectory) -> None:
+        """What is done once, here, when every shard has ended and before the run counts as complete. May come twice."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,13 +66,11 @@ class Drive:
     """One driver's work on one run it owns."""
 
     directory: RunDirectory
-    source: ObjectSource
-    sink: ObjectSink
+    work: Work
     owner: Owner
     runner: Runner
     observer: Observer
-    concurrency: int
-    again_only: bool = False  # only what a retry named
+    again_only: bool = False  # only what was set aside to be tried again
     limits: Limits = NO_LIMITS
     _began: float = field(default_factory=time.monotonic)
     _before: Counts = field(default_factory=Counts)  # what earlier drives did
@@ -67,9 +86,11 @@ class Drive:
         self.directory.update(state="running")
         try:
             self._rounds(hooks)
-            if self._wants_another_chance(hooks):
+            if self._gives_another_chance(hooks):
+                self.again_only = True  # what was lost with its workers, as often as it may be, stays pending
                 hooks = self._hooks()
                 self._rounds(hooks)
+            self.work.at_end(self.directory)
         except KeyboardInterrupt:
             self._finish("interrupted", hooks)
             raise
@@ -84,22 +105,22 @@ class Drive:
     def _hooks(self) -> Hooks:
         return Hooks(self.observer, Tally(self.directory.summary, self.observer))
 
-    def _wants_another_chance(self, hooks: Hooks) -> bool:
-        """Whether objects failed of what may pass by itself: they get one more attempt, after everything else."""
+    def _gives_another_chance(self, hooks: Hooks) -> bool:
+        """Whether objects failed of what may pass by itself: these, and nothing else, are set aside for one more attempt."""
         failed = _tally(hooks).counts.failed - self.directory.summary.refuse
-        if self.again_only or not failed:
+        if self.again_only or not failed or not any_passing(self.directory.files):
             return False
-        if not any_passing(self.directory.files):
-            return False
-        self.observer(Note(text=f"{failed:,} objects failed; those that may be mended are tried once more"))
+        marked = set_aside(self.directory.files, may_pass)
+        self.observer(
+            Note(text=f"{marked:,} of {failed:,} failed objects are tried once more: that may have passed")
+        )
         return True
 
     def _rounds(self, hooks: Hooks) -> None:
         """Run all shards, then those whose workers were lost, as often as the bound allows."""
         done = self._already_done(hooks)
         self._before = self._before if self._before.planned else _tally(hooks).counts
-        above = self.sink.transfer.split_above_bytes
-        ordered = longest_first(self.directory.shards, above)
+        ordered = longest_first(self.directory.shards, self.work.alone_bytes)
         shards: Iterator[Shard] = (each for each in ordered if each.number not in done)
         for attempt in range(ATTEMPTS):
             lost = self._round(shards, hooks)
@@ -130,18 +151,12 @@ class Drive:
 
     def _round(self, shards: Iterator[Shard], hooks: Hooks) -> list[tuple[Shard, BaseException]]:
         """One pass over shards; returns those that did not end, with why."""
-        transfer = ShardTransfer(
-            directory=self.directory,
-            manifest=self.directory.manifest,
-            source=self.source,
-            sink=self.sink,
-            session=self.owner.session,
-            concurrency=self.concurrency,
-            again_only=self.again_only,
-            hooks=hooks,
+        mapped = self.work.mapped(
+            self.directory, session=self.owner.session, again_only=self.again_only, hooks=hooks
         )
-        loop = _Loop(self.runner, transfer, shards, hooks.stop, self.observer)
+        loop = _Loop(self.runner, mapped, self.work.name, shards, hooks.stop, self.observer)
         poller = _Poller(self.directory, hooks)
+        handing = _Handing(self.directory, self.owner.session, loop.agenda, hooks, self.observer)
         lost: list[tuple[Shard, BaseException]] = []
         tally = _tally(hooks)
         try:
@@ -150,6 +165,7 @@ class Drive:
                 self._demand_limits(tally)
                 if item is None:
                     poller.look()
+                    handing.look()
                 elif isinstance(item, ShardEnd):
                     if not item.stopped:
                         tally.end(item.shard, item.counts)
@@ -159,6 +175,7 @@ class Drive:
         except BaseException:
             self._stop(hooks, loop)
             raise
+        handing.end()
         return lost
 
     def _demand_limits(self, tally: Tally) -> None:
@@ -240,14 +257,16 @@ class _Loop:
     def __init__(
         self,
         runner: Runner,
-        transfer: ShardTransfer,
+        mapped: Callable[[Any], Answer],
+        name: str,
         shards: Iterator[Shard],
         stop: threading.Event,
         observer: Observer,
     ) -> None:
         self._runner = runner
-        self._transfer = transfer
-        self._agenda = Agenda(shards, stop)
+        self._mapped = mapped
+        self._name = name
+        self.agenda = Agenda(shards, stop)
         self._stop = stop
         self._ended: queue.SimpleQueue[News | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
@@ -283,7 +302,7 @@ class _Loop:
             # What workers elsewhere report comes out of the runner's loop, so this thread listens.
             with listening(self._observer):
                 self._take_all()
-                while self._agenda.has_more:  # a runner that does not ask whether items may yet become due
+                while self.agenda.has_more:  # a runner that does not ask whether items may yet become due
                     self._take_all()
         except BaseException as error:  # raised again by results(), on the driver's thread
             self._error = error
@@ -291,11 +310,11 @@ class _Loop:
             self._ended.put(None)  # whatever happened, the driver's thread must not wait for more
 
     def _take_all(self) -> None:
-        self._agenda.new_pass()
-        results = self._runner.run(self._transfer, self._agenda, name="transfer")
+        self.agenda.new_pass()
+        results = self._runner.run(self._mapped, self.agenda, name=self._name)
         try:
             for index, result in results:
-                news = self._agenda.heard(index, result)
+                news = self.agenda.heard(index, result)
                 if news is not None:
                     self._ended.put(news)
                 if self._stop.is_set():
@@ -326,3 +345,47 @@ class _Poller:
                 for record in read_segment(self._files, name):
                     _tally(self._hooks).record(record)
         self._next = time.monotonic() + _POLL_SHARE * (time.monotonic() - now)
+
+
+class _Handing:
+    """Takes shards that straggle from the workers that have them, so that idle ones do what is left of them.
+
+    The sign goes through the run directory, as the one to stop does. What is under way at the slow worker ends or is given up
+    before anybody else begins, so that nothing is sent twice but that. A worker that does not even look
+    is the runner's to find lost.
+    """
+
+    def __init__(
+        self, directory: RunDirectory, session: str, agenda: Agenda, hooks: Hooks, observer: Observer
+    ) -> None:
+        self._directory = directory
+        self._session = session
+        self._agenda = agenda
+        self._hooks = hooks
+        self._observer = observer
+        self._asked: dict[int, Shard] = {}
+        self._lock = threading.Lock()
+        agenda.when_let_go(self.let_go)
+
+    def look(self) -> None:
+        """Ask for what takes too long, if it is elsewhere."""
+        found = [] if self._hooks.used else self._agenda.stragglers()
+        for shard in found:
+            self._observer(
+                Note(text=f"shard {shard.number} takes much longer than others: its worker hands it over")
+            )
+        if found:
+            with self._lock:
+                self._asked.update((shard.number, shard) for shard in found)
+                self._directory.ask_to_hand_over(self._session, self._asked)
+
+    def let_go(self, number: int) -> None:
+        """A worker gave a shard up: whoever gets it next keeps it."""
+        with self._lock:
+            if self._asked.pop(number, None) is not None:
+                self._directory.ask_to_hand_over(self._session, self._asked)
+
+    def end(self) -> None:
+        """Take the sign away, if what was asked for came too late."""
+        if self._asked:
+            self._directory.ask_to_hand_over(self._session, ())

@@ -6,43 +6,31 @@ payload passes from source to sink in this process and appears in neither.
 
 from __future__ import annotations
 
-import contextvars
-import threading
+import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from crossdock import crash_points
 from crossdock.combine import CombinedTask, param
 from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.errors import CrossdockError
-from crossdock.events import Observer, ignore, listening
+from crossdock.events import listening
 from crossdock.flows.ledger.records import Record, best, is_left
-from crossdock.flows.ledger.tally import Tally, counts_of
+from crossdock.flows.ledger.tally import counts_of
 from crossdock.flows.ledger.writing import LedgerWriter, read_shard
 from crossdock.flows.moving.mover import Mover
 from crossdock.flows.moving.parts.large import LargeObject, label_of
 from crossdock.flows.moving.parts.words import Answer, Closing, Item, Opening, Sending, ShardEnd, is_large
 from crossdock.flows.moving.stopping import stoppable
+from crossdock.flows.moving.working import Hooks, keep, ledger_of, movers, run_all
 from crossdock.flows.planning.rows import Action, Row
 from crossdock.flows.runs.directory import RunDirectory
 from crossdock.flows.runs.manifest import Manifest
 from crossdock.flows.runs.shards import Shard
 from crossdock.pausing import stopping_with
 
-__all__ = ["Hooks", "ShardEnd", "ShardTransfer"]
-
-
-class Hooks:
-    """What a shard shares with the driver if both run in one process; never pickled."""
-
-    def __init__(self, observer: Observer = ignore, tally: Tally | None = None) -> None:
-        self.observer = observer
-        self.tally = tally
-        self.stop = threading.Event()
-        self.used = False
+__all__ = ["ShardEnd", "ShardTransfer", "Transfers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +83,7 @@ class ShardTransfer:
 
     def _work(self, item: Shard | Opening | Closing, hooks: Hooks) -> Answer:
         shard = item if isinstance(item, Shard) else item.shard
+        began = time.monotonic()
         before = read_shard(self.directory.files, shard.number)
         known = best(before)
         rows = [
@@ -106,13 +95,13 @@ class ShardTransfer:
                     answer = self._large(item, rows[0], before, ledger, hooks)
                     if not isinstance(answer, Record):
                         return answer
-                    self._keep(answer, ledger, hooks, known)
+                    keep([answer], ledger, hooks, known)
                 else:
                     self._move(shard, rows, before, ledger, hooks, known)
         ended = hooks.stop.is_set() and any(
             is_left(known.get(row.number), again_only=self.again_only) for row in rows
         )
-        return ShardEnd(shard.number, counts_of(known), stopped=ended)
+        return ShardEnd(shard.number, counts_of(known), stopped=ended, seconds=time.monotonic() - began)
 
     def _move(
         self,
@@ -132,10 +121,10 @@ class ShardTransfer:
             if not hooks.stop.is_set():
                 with stopping_with(hooks.stop):  # the moving, not the recording
                     ended = mover.move(row)
-                self._keep(ended, ledger, hooks, known)
+                keep([ended], ledger, hooks, known)
 
-        with _shared_pool(self.concurrency) as pool:
-            _run_all(pool, work, rows, hooks.stop)
+        with movers.taken(self.concurrency) as pool:
+            run_all(pool, work, rows, hooks.stop)
 
     def _large(
         self,
@@ -194,33 +183,16 @@ class ShardTransfer:
         return Mover(source=source, sink=self.sink, pair=pair, shard=shard.number, before=before)
 
     def _ledger(self, item: Item, hooks: Hooks) -> LedgerWriter:
-        def look() -> None:
-            # Advisory: a store that fails to answer is met again, loudly, when the ledger is written.
-            try:
-                if self.directory.is_asked_to_stop(self.session):
-                    hooks.stop.set()
-            except CrossdockError:
-                return
-
         shard = item if isinstance(item, Shard) else item.shard
         is_step = not isinstance(item, Shard) or is_large(shard, self.sink.transfer.split_above_bytes)
-        return LedgerWriter(
-            self.directory.files,
+        return ledger_of(
+            self.directory,
             shard.number,
-            on_tick=look if self.hooks is None else lambda: None,
+            self.session,
+            hooks,
+            is_driver=self.hooks is not None,
             label=label_of(item) if is_step else "",
         )
-
-    def _keep(self, ended: Record, ledger: LedgerWriter, hooks: Hooks, known: dict[int, Record]) -> None:
-        """Write down how a row ended; unless it failed because it was stopped, or might have: then it stays pending."""
-        record = replace(ended, worker=ledger.worker, time=ledger.now())
-        if hooks.stop.is_set() and not record.is_final:
-            return
-        crash_points.reached("before-record")
-        known[record.row] = record
-        ledger.record(record)
-        if hooks.tally is not None:
-            hooks.tally.record(record)
 
 
 def _halves(source: ObjectSource, sink: ObjectSink) -> tuple[Any, Any]:
@@ -228,51 +200,35 @@ def _halves(source: ObjectSource, sink: ObjectSink) -> tuple[Any, Any]:
     return first, sink.bind(key=param("to"), condition=param("condition"))
 
 
-def _run_all(pool: ThreadPoolExecutor, work: Any, rows: Sequence[Row], stop: threading.Event) -> None:
-    """Run ``work`` for each row and wait; the first error of the machinery itself stops what has not begun."""
-    futures: list[Future[None]] = [pool.submit(contextvars.copy_context().run, work, row) for row in rows]
-    broken: BaseException | None = None
-    for future in as_completed(futures):
-        if future.cancelled():
-            continue
-        error = future.exception()
-        if error is not None and broken is None:
-            broken = error
-            for each in futures:
-                each.cancel()
-    if broken is not None and not stop.is_set():
-        raise broken
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfers:
+    """What a drive of ``migrate`` does with its shards: objects from ``source`` to ``sink``, so many at a time in each process."""
 
+    source: ObjectSource
+    sink: ObjectSink
+    concurrency: int
 
-class _Pools:
-    """One pool of threads a size, shared by all shards this process works on; gone when the last of them ends."""
+    name = "transfer"
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: dict[int, tuple[ThreadPoolExecutor, int]] = {}
+    @property
+    def alone_bytes(self) -> int:
+        """An object larger than this is a shard of its own, and begins first."""
+        return self.sink.transfer.split_above_bytes
 
-    def take(self, size: int) -> ThreadPoolExecutor:
-        with self._lock:
-            pool, users = self._held.get(size) or (ThreadPoolExecutor(size, "crossdock-move"), 0)
-            self._held[size] = (pool, users + 1)
-            return pool
+    def mapped(
+        self, directory: RunDirectory, *, session: str, again_only: bool, hooks: Hooks
+    ) -> ShardTransfer:
+        """What a runner maps over shards."""
+        return ShardTransfer(
+            directory=directory,
+            manifest=directory.manifest,
+            source=self.source,
+            sink=self.sink,
+            session=session,
+            concurrency=self.concurrency,
+            again_only=again_only,
+            hooks=hooks,
+        )
 
-    def give_back(self, size: int) -> None:
-        with self._lock:
-            pool, users = self._held.pop(size)
-            if users > 1:
-                self._held[size] = (pool, users - 1)
-        if users == 1:
-            pool.shutdown(wait=True)
-
-
-_pools = _Pools()
-
-
-@contextmanager
-def _shared_pool(size: int) -> Iterator[ThreadPoolExecutor]:
-    pool = _pools.take(size)
-    try:
-        yield pool
-    finally:
-        _pools.give_back(size)
+    def at_end(self, directory: RunDirectory) -> None:
+        """Nothing: what was moved is at the destination."""

@@ -12,14 +12,25 @@ from typing import TypeVar
 
 from crossdock import crash_points
 from crossdock.errors import CrossdockError
+from crossdock.events import Observer, ignore
 from crossdock.flows.ledger.records import Record
+from crossdock.flows.ledger.tally import Tally
 from crossdock.flows.ledger.writing import LedgerWriter
-from crossdock.flows.moving.transfer import Hooks
 from crossdock.flows.runs.directory import RunDirectory
 
-__all__ = ["Pools", "keep", "ledger_of", "movers", "run_all"]
+__all__ = ["Hooks", "Pools", "keep", "ledger_of", "movers", "run_all"]
 
 T = TypeVar("T")
+
+
+class Hooks:
+    """What a shard shares with the driver if both run in one process; never pickled."""
+
+    def __init__(self, observer: Observer = ignore, tally: Tally | None = None) -> None:
+        self.observer = observer
+        self.tally = tally
+        self.stop = threading.Event()
+        self.used = False
 
 
 def ledger_of(
@@ -30,7 +41,7 @@ def ledger_of(
     def look() -> None:
         # Advisory: a store that fails to answer is met again, loudly, when the ledger is written.
         try:
-            if directory.is_asked_to_stop(session):
+            if directory.is_asked_to_stop(session, shard):
                 hooks.stop.set()
         except CrossdockError:
             return
@@ -61,9 +72,7 @@ def run_all(
     pool: ThreadPoolExecutor, work: Callable[[T], None], items: Sequence[T], stop: threading.Event
 ) -> None:
     """Run ``work`` for each item and wait; the first error of the machinery itself stops what has not begun."""
-    futures: list[Future[None]] = [
-        pool.submit(contextvars.copy_context().run, work, item) for item in items
-    ]
+    futures: list[Future[None]] = [pool.submit(contextvars.copy_context().run, work, item) for item in items]
     broken: BaseException | None = None
     for future in as_completed(futures):
         if future.cancelled():

@@ -5,7 +5,7 @@ Pure. Everything that can be wrong with a question is found before the first req
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,7 +17,7 @@ from crossdock.flows.questions.endpoints import Ends, describe
 from crossdock.flows.questions.filters import Filters, compile_filters
 from crossdock.flows.questions.mapping import Given, Rename, rename_of
 
-__all__ = ["ARCHIVES", "Question", "asked_of", "question_of", "rules_of"]
+__all__ = ["ARCHIVES", "Question", "asked_of", "kept_filters", "question_of", "rules_of"]
 
 ARCHIVES = ("refuse", "try")
 
@@ -116,6 +116,18 @@ def asked_of(ends: Ends, question: Question) -> dict[str, Any]:
         "exact": ends.exact,
         **question.as_dict(),
     }
+
+
+def kept_filters(asked: Mapping[str, Any]) -> Filters:
+    """The filters of a question as a run kept it, with ages counted back from now."""
+    return compile_filters(
+        asked["include"],
+        asked["exclude"],
+        min_size=asked.get("min_size"),
+        max_size=asked.get("max_size"),
+        min_age=asked.get("min_age"),
+        max_age=asked.get("max_age"),
+    )
 
 
 def rules_of(ends: Ends, question: Question) -> Rules:

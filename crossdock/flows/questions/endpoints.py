@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Ends",
     "describe",
+    "describe_sink",
     "kept_options",
+    "listed_source",
     "open_ends",
     "open_sink",
     "open_source",
+    "options_over",
     "rebuilt",
     "rebuilt_sink",
     "settled",
@@ -86,7 +89,7 @@ def open_ends(
     include: tuple[str, ...] = ()
     if isinstance(source, str):
         source_kept = kept_options(source, source_options or {})
-        source, include = _open_with_wildcards(source, source_options or {}, glob=glob)
+        source, include = listed_source(source, source_options or {}, glob=glob)
     elif source_options:
         raise ConfigError("source_options go with a URL; this source is a task already", operation="open")
     else:
@@ -128,9 +131,10 @@ def open_sink(url: str, options: Mapping[str, Any]) -> ObjectSink:
     return ObjectSink(store, prefix, transfer=transfer)
 
 
-def _open_with_wildcards(
+def listed_source(
     url: str, options: Mapping[str, Any], *, glob: bool
 ) -> tuple[ObjectSource, tuple[str, ...]]:
+    """A source by URL, and the globs that its wildcards become: they match what is below the source's prefix."""
     url = key_last(url)
     scheme, sep, rest = url.partition("://")
     path = rest if sep else url
@@ -218,16 +222,21 @@ def _moved(sink: ObjectSink, prefix: str) -> ObjectSink:
 
 def describe(ends: Ends) -> dict[str, Any]:
     """What a run keeps of its ends: for each the store's URL, the prefix, and the options without secrets."""
-    source, sink = ends.source, ends.sink
+    source = ends.source
     return {
         "source": {"store": source.store.url, "prefix": source.prefix, "options": dict(ends.source_kept)},
-        "sink": {
-            "store": sink.store.url,
-            "prefix": sink.prefix,
-            "options": dict(ends.sink_kept),
-            "transfer": public_options(sink.transfer),
-        },
+        "sink": describe_sink(ends.sink, ends.sink_kept),
         **({} if ends.given is None else {"given": ends.given.asked()}),
+    }
+
+
+def describe_sink(sink: ObjectSink, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of one sink; ``kept`` are the options of its store, without secrets."""
+    return {
+        "store": sink.store.url,
+        "prefix": sink.prefix,
+        "options": dict(kept),
+        "transfer": public_options(sink.transfer),
     }
 
 
@@ -254,7 +263,7 @@ def rebuilt(
     """Both ends as ``describe`` kept them, with options given again on top (secrets, another endpoint)."""
     from_ = asked["source"]
     source_url = f"{from_['store']}/"
-    store, _ = open_store(source_url, _over(source_url, from_["options"], source_options or {}))
+    store, _ = open_store(source_url, options_over(source_url, from_["options"], source_options or {}))
     return ObjectSource(store, from_["prefix"]), rebuilt_sink(asked, sink_options)
 
 
@@ -265,11 +274,11 @@ def rebuilt_sink(asked: Mapping[str, Any], sink_options: Mapping[str, Any] | Non
     again, rest = split_transfer_options(sink_options or {})
     kept, _ = split_transfer_options(to["transfer"])
     transfer = dataclasses.replace(kept, **public_options(again))
-    sink_store, _ = open_store(sink_url, _over(sink_url, to["options"], rest), to_write=True)
+    sink_store, _ = open_store(sink_url, options_over(sink_url, to["options"], rest), to_write=True)
     return ObjectSink(sink_store, to["prefix"], transfer=transfer)
 
 
-def _over(url: str, kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def options_over(url: str, kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Options given again replace those kept, also where they are written by another of their names."""
     names = _names(split_url(url)[0].load()[1])
     replaced = {names.get(name, name) for name in given}

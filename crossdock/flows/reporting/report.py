@@ -5,7 +5,7 @@ A report is derived from manifest and ledger and nothing else, so it can be rebu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from crossdock.flows.ledger.ends import MAX_ROWS, ends_reader, ends_table
 from crossdock.flows.ledger.records import Record, RecordState
 from crossdock.flows.ledger.segments import read_tables
 from crossdock.flows.ledger.standing import in_state, winners
-from crossdock.flows.ledger.summing import SUM_COLUMNS, FailureGroup, Sums, refused_record
+from crossdock.flows.ledger.summing import MADE_COLUMNS, SUM_COLUMNS, FailureGroup, Sums, refused_record
 from crossdock.flows.ledger.writing import records_of
 from crossdock.flows.reporting.report_page import page
 from crossdock.flows.runs.directory import REPORT, REPORT_PAGE, RunDirectory
@@ -26,10 +26,28 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["FailureGroup", "Report", "build_report", "write_report"]
+__all__ = ["FailureGroup", "Report", "TableCounts", "build_report", "write_report"]
 
+MIGRATE = "migrate"
 _READINGS = 3
 _ENDED_EARLY = {"interrupted": 130, "limited": 7}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCounts:
+    """What a run that makes tables has made, besides counting objects.
+
+    Attributes:
+        rows: Rows at the destination.
+        rows_read: Rows that its objects gave, as far as their workers lived to count them; more where steps drop some.
+        outputs: Objects written, or batches.
+        bytes: Their bytes; 0 for a database.
+    """
+
+    rows: int = 0
+    rows_read: int = 0
+    outputs: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +58,7 @@ class Report:
     or, for a dry run, ``planned``. ``levels`` counts copied objects by verification level, ``methods`` by how they were
     written (``found``: an earlier attempt had written them), ``metadata_lost`` objects by the field that was lost.
     ``records_gone`` objects were recorded once and are not any more: somebody removed segments of the ledger; they are
-    pending, and a resume recognises them at the destination. ``retried`` is what this call of ``retry`` tried again. ``started`` is when the run was created; notifications are counted over all its ends.
+    pending, and a resume recognises them at the destination. Of a run that makes tables, ``kind`` says which sort it is and ``made`` what came of it. ``retried`` is what this call of ``retry`` tried again. ``started`` is when the run was created; notifications are counted over all its ends.
     """
 
     run_id: str
@@ -63,6 +81,9 @@ class Report:
     started: datetime | None = None
     notifications_sent: int = 0
     notifications_failed: int = 0
+    kind: str = MIGRATE
+    made: TableCounts | None = None
+    finished: Mapping[str, Any] = field(default_factory=dict)
     directory: RunDirectory | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -202,6 +223,19 @@ class Report:
             "failures": [asdict(group) | {"keys": list(group.keys)} for group in self.failures],
             "notifications_sent": self.notifications_sent,
             "notifications_failed": self.notifications_failed,
+            **self._made_values(),
+        }
+
+    def _made_values(self) -> dict[str, Any]:
+        if self.made is None:
+            return {}
+        return {
+            "kind": self.kind,
+            "rows": self.made.rows,
+            "rows_read": self.made.rows_read,
+            "outputs": self.made.outputs,
+            "output_bytes": self.made.bytes,
+            "finished": dict(self.finished),
         }
 
 
@@ -219,7 +253,8 @@ def build_report(directory: RunDirectory, *, state: str | None = None) -> Report
     """
     document = directory.read()
     summary = ManifestSummary(**document.get("plan", {}))
-    sums = _summed(directory, summary)
+    kind = document["asked"].get("kind", MIGRATE)
+    sums = _summed(directory, summary, SUM_COLUMNS if kind == MIGRATE else MADE_COLUMNS)
     counts = Counts(
         planned=summary.planned,
         copied=sums.states[RecordState.COPIED],
@@ -251,6 +286,9 @@ def build_report(directory: RunDirectory, *, state: str | None = None) -> Report
         started=datetime.fromisoformat(document["created"]),
         notifications_sent=notifications.get("sent", 0),
         notifications_failed=notifications.get("failed", 0),
+        kind=kind,
+        made=None if kind == MIGRATE else _made(sums),
+        finished=document.get("finished", {}),
         directory=directory,
     )
 
@@ -268,14 +306,18 @@ def write_report(directory: RunDirectory, report: Report) -> None:
         raise directory.files.failed(error, "write report", REPORT) from error
 
 
-def _summed(directory: RunDirectory, summary: ManifestSummary) -> Sums:
+def _made(sums: Sums) -> TableCounts:
+    return TableCounts(rows=sums.made_rows, rows_read=sums.rows, outputs=sums.outputs, bytes=sums.made_bytes)
+
+
+def _summed(directory: RunDirectory, summary: ManifestSummary, columns: Sequence[str]) -> Sums:
     """Manifest and ledger added up; again if somebody compacted the ledger meanwhile."""
     for attempt in range(_READINGS):
         sums = Sums()
         try:
             if summary.refuse:
                 sums.add_refused(directory.manifest.refused())
-            for _, table in read_tables(directory.files, SUM_COLUMNS):
+            for _, table in read_tables(directory.files, columns):
                 sums.add(table)
         except LedgerError as error:
             if error.retry is not Retry.LATER or attempt + 1 == _READINGS:

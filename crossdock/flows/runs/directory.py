@@ -7,7 +7,7 @@ survives the death of anything that works on it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,15 +190,29 @@ class RunDirectory:
 
     def ask_to_stop(self, session: str) -> None:
         """Tell the workers of one session to begin nothing more; they look every few seconds."""
-        self.files.put(_stop_name(session), b"stop\n")
+        self.files.put(_stop_name(session), _STOP_ALL)
 
-    def is_asked_to_stop(self, session: str) -> bool:
-        """Whether ``ask_to_stop`` was called for this session. One request."""
-        return self.files.exists(_stop_name(session))
+    def ask_to_hand_over(self, session: str, shards: Collection[int]) -> None:
+        """Tell the workers of one session to leave these shards where they are, and no others."""
+        if shards:
+            self.files.put(_stop_name(session), " ".join(map(str, sorted(shards))).encode())
+        else:
+            self.forget_stop(session)
+
+    def is_asked_to_stop(self, session: str, shard: int) -> bool:
+        """Whether one of the two asks this of who works on the shard. One request, and another if there is a sign."""
+        name = _stop_name(session)
+        if not self.files.exists(name):
+            return False
+        sign, _ = self.files.get(name)
+        return sign == _STOP_ALL or str(shard).encode() in sign.split()
 
     def forget_stop(self, session: str) -> None:
-        """Remove the sign of ``ask_to_stop``."""
+        """Remove the sign."""
         self.files.delete(_stop_name(session))
+
+
+_STOP_ALL = b"stop\n"
 
 
 def _stop_name(session: str) -> str:

@@ -30,6 +30,7 @@ from crossdock.flows.runs.files import RunFiles
 __all__ = ["GROUP_ROWS", "PART_ROWS", "Manifest", "ManifestSummary", "write_manifest"]
 
 PART_ROWS = 50_000
+_WORK = (Action.COPY, Action.COMPARE)
 GROUP_ROWS = 1_000  # what is decompressed at once: a shard is about as long
 
 _FIELDS: list[pa.Field[Any]] = [
@@ -79,7 +80,8 @@ class ManifestSummary:
 def write_manifest(files: RunFiles, rows: Iterable[Row], *, part_rows: int = PART_ROWS) -> ManifestSummary:
     """Write all rows as ``manifest/part-00000.parquet`` and so on, numbering them from 0.
 
-    Memory: one part. A failure leaves the parts written so far, and no run that would read them.
+    Rows of work that follow one another and share a destination are in one part, which may be somewhat longer then. Memory: one part. A
+    failure leaves the parts written so far, and no run that would read them.
     """
     counts = dict.fromkeys((each.name for each in fields(ManifestSummary) if each.name != "load"), 0)
     buffer: list[dict[str, Any]] = []
@@ -90,13 +92,18 @@ def write_manifest(files: RunFiles, rows: Iterable[Row], *, part_rows: int = PAR
         buffer.clear()
 
     for row in rows:
+        if len(buffer) >= part_rows and not _belongs(row, buffer[-1]):
+            flush()
         buffer.append(_record(row, counts["planned"]))
         _count(counts, row)
-        if len(buffer) == part_rows:
-            flush()
     if buffer:
         flush()
     return ManifestSummary(**counts)  # type: ignore[arg-type]
+
+
+def _belongs(row: Row, before: Mapping[str, Any]) -> bool:
+    """Whether both rows become one thing: then the shard that makes it has them in one part."""
+    return row.action in _WORK and before["destination"] == row.destination
 
 
 def _count(counts: dict[str, int], row: Row) -> None:
@@ -105,7 +112,7 @@ def _count(counts: dict[str, int], row: Row) -> None:
     counts[row.action.value] += 1
     counts["planned_bytes"] += size
     counts["unknown_sizes"] += row.source.size is None
-    if row.action in (Action.COPY, Action.COMPARE):
+    if row.action in _WORK:
         counts["copy_bytes"] += size
 
 

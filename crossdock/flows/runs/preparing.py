@@ -6,7 +6,7 @@ before the first page, and half a plan is no plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -29,15 +29,23 @@ from crossdock.flows.runs.shards import choose_shard_size, cut_shards
 from crossdock.model import ObjectInfo
 
 __all__ = [
+    "Keep",
     "Question",
+    "SourcePages",
     "asked_of",
     "checked",
     "create",
     "demand_strength",
+    "forget_unplanned",
     "is_there",
+    "keep_again",
+    "keep_nothing",
     "question_of",
     "write_plan",
 ]
+
+Keep = Callable[[RunDirectory], Mapping[str, Any] | None]
+"""Writes into a run's directory what the run is to do after its copies; what it returns is ``then`` in ``run.json``."""
 
 _ASSUMED_WORKERS = 16  # a cluster's size is not known before it starts, and may change
 
@@ -93,6 +101,17 @@ def is_there(directory: RunDirectory, asked: Mapping[str, Any]) -> bool:
     return "plan" in document or _forget(directory)
 
 
+def keep_nothing(_: RunDirectory) -> None:
+    """After its copies a run has ended."""
+
+
+def keep_again(directory: RunDirectory, keep: Keep) -> None:
+    """Write down what the command that goes on with a run does after its copies; the run's owner calls."""
+    then = keep(directory)
+    if directory.read().get("then") != then:
+        directory.update(then=then)
+
+
 def _forget(directory: RunDirectory) -> bool:
     """Remove a run that ended before it had a plan: nothing was moved, and nothing refers to it."""
     with Owner(directory.files):
@@ -101,8 +120,9 @@ def _forget(directory: RunDirectory) -> bool:
 
 
 def _empty(directory: RunDirectory) -> None:
-    for name in list(directory.files.names("manifest/")):
-        directory.files.delete(name)
+    for folder in ("manifest/", "deletes/"):
+        for name in list(directory.files.names(folder)):
+            directory.files.delete(name)
     directory.files.delete("run.json")
 
 
@@ -113,8 +133,12 @@ def create(
     ends: Ends,
     question: Question,
     observer: Observer,
+    *,
+    keep: Keep = keep_nothing,
 ) -> None:
     """Plan, and write down everything the run will need, in an order that makes half a plan no plan.
+
+    What ``keep`` writes and says is there before the plan counts.
 
     Raises:
         ConfigError: The question does not fit the source; nothing was written.
@@ -124,9 +148,10 @@ def create(
     rules_of(ends, question)
     directory.create(run_id, asked)
     try:
+        then = keep(directory)
         summary, excluded = write_plan(directory.files, ends, question, observer)
     except (Exception, KeyboardInterrupt) as error:
-        _forget_unplanned(directory, error)
+        forget_unplanned(directory, error)
         raise
     crash_points.reached("manifest-written")
     manifest = Manifest(files=directory.files, run_id=run_id, parts=summary.parts)
@@ -134,10 +159,11 @@ def create(
     size = choose_shard_size(summary.to_do, summary.copy_bytes, _ASSUMED_WORKERS, alone_bytes=alone_bytes)
     directory.write_shards(cut_shards((manifest.work(part) for part in range(summary.parts)), size))
     crash_points.reached("shards-written")
-    directory.update(state="planned", plan=summary.as_dict(), excluded=excluded)
+    after = {} if then is None else {"then": then}
+    directory.update(state="planned", plan=summary.as_dict(), excluded=excluded, **after)
 
 
-def _forget_unplanned(directory: RunDirectory, error: BaseException) -> None:
+def forget_unplanned(directory: RunDirectory, error: BaseException) -> None:
     """Leave no run that never was: it would be told as killed for ever. Its owner calls; half a manifest goes first."""
     try:
         _empty(directory)
@@ -154,7 +180,7 @@ def write_plan(
         NotFoundError: Nothing is there, or nothing matches.
     """
     rules = rules_of(ends, question)
-    listed = _Listing(ends, observer)
+    listed = SourcePages(ends, observer)
     ahead = Ahead(ends.sink.store, ends.sink.prefix if ends.exact is None else ends.exact)
     weighing = Weighing(means_of(ends))
     with closing(ahead):
@@ -181,7 +207,7 @@ def _nothing(ends: Ends, question: Question, listed: int) -> NotFoundError:
     return NotFoundError(cause, operation="list", where=ends.source.url, hint=hint)
 
 
-class _Listing:
+class SourcePages:
     """The source's pages, counted as they pass."""
 
     def __init__(self, ends: Ends, observer: Observer) -> None:

@@ -7,10 +7,12 @@ before what was not, so that few uploads are open at a time: no more than the ru
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from statistics import median
 
 from crossdock.errors import ConnectionLostError
 from crossdock.flows.ledger.failures import failure_of
@@ -31,6 +33,8 @@ from crossdock.flows.runs.shards import Shard
 
 __all__ = ["Agenda"]
 
+STRAGGLING_S = 60.0  # what takes less is never taken from its worker
+_STRAGGLING_TIMES = 5  # as long as a shard takes
 _ATTEMPTS = 3  # at one object, before what makes its uploads vanish is a failure
 
 News = ShardEnd | tuple[Shard, BaseException]
@@ -64,9 +68,16 @@ class Agenda:
     Args:
         shards: In the order in which they are to begin.
         stop: Nothing more begins once it is set.
+        clock: Seconds that only go forward.
     """
 
-    def __init__(self, shards: Iterator[Shard], stop: threading.Event) -> None:
+    def __init__(
+        self,
+        shards: Iterator[Shard],
+        stop: threading.Event,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._shards = shards
         self._stop = stop
         self._due: deque[Item] = deque()
@@ -75,6 +86,11 @@ class Agenda:
         self._cut: dict[int, _Cut] = {}
         self._out: dict[int, Item] = {}
         self._count = 0
+        self._clock = clock
+        self._took_s: deque[float] = deque(maxlen=1000)  # by the workers' clocks
+        self._last = clock()  # when something went out or came back
+        self._let_go: Callable[[int], None] = lambda _: None
+        self._handed: set[int] = set()  # asked for, once each
         self._wake: Callable[[], None] = lambda: None
         self.stopped = False
 
@@ -108,6 +124,7 @@ class Agenda:
             self._next = None
         self._out[self._count] = item
         self._count += 1
+        self._last = self._clock()
         return item
 
     # -- what its driver tells -------------------------------------------------------------------------------------
@@ -125,9 +142,16 @@ class Agenda:
     def heard(self, index: int, result: Answer | BaseException) -> News | None:
         """Take what came of item ``index``; news for the driver if a shard has ended or was lost."""
         item = self._out.pop(index)
+        self._last = self._clock()
         if isinstance(item, Sending):
             return self._sent(self._cut[item.shard.number], result)
         shard = item if isinstance(item, Shard) else item.shard
+        if isinstance(result, ShardEnd) and not result.stopped:
+            self._took_s.append(result.seconds)
+        elif isinstance(result, ShardEnd) and shard.number in self._handed and not self._stop.is_set():
+            self._let_go(shard.number)
+            self._put(shard)
+            return None
         if isinstance(result, BaseException):
             self._cut.pop(shard.number, None)
             return shard, result
@@ -141,6 +165,28 @@ class Agenda:
             return None
         self._cut.pop(shard.number, None)
         return result
+
+    # -- what takes too long ---------------------------------------------------------------------------------------
+
+    def when_let_go(self, tell: Callable[[int], None]) -> None:
+        """Who is told that a worker gave a straggling shard up, before it begins again; on the loop's thread."""
+        self._let_go = tell
+
+    def stragglers(self) -> list[Shard]:
+        """Shards to be taken from the workers that have them, once each; from any thread.
+
+        Only when there is nothing else to begin and nothing has ended for five times as long as shards take: then whoever has
+        one crawls. Objects that are cut over workers are none: what is left of them goes to whoever is free in any case.
+        """
+        is_tail = not self._more and self._next is None and not self._due
+        if not is_tail or not self._took_s:
+            return []
+        if self._clock() - self._last < max(STRAGGLING_S, _STRAGGLING_TIMES * median(self._took_s)):
+            return []
+        out = [item for item in list(self._out.values()) if isinstance(item, Shard)]
+        found = [each for each in out if each.number not in self._handed | self._cut.keys()]
+        self._handed.update(shard.number for shard in found)
+        return found
 
     def _begin(self, opened: Opened) -> None:
         cut = _Cut(shard=opened.shard, upload=opened.upload, attempt=opened.attempt)

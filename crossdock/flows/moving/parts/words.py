@@ -33,11 +33,12 @@ _MOST_TASKS = 1_000
 
 
 class ShardEnd(NamedTuple):
-    """A shard ended: which, how its rows stand, whether it was stopped before its end."""
+    """A shard ended: which, how its rows stand, whether it was stopped before its end, how long its worker had it."""
 
     shard: int
     counts: ShardCounts
     stopped: bool = False
+    seconds: float = 0.0
 
 
 class Opening(NamedTuple):

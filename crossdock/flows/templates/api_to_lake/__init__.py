@@ -1,0 +1,1 @@
+"""The template ``api_to_lake``: see ``flow.py``."""

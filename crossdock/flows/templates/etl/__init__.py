@@ -1,0 +1,1 @@
+"""The template ``etl``: see ``flow.py``."""

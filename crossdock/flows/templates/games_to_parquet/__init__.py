@@ -1,0 +1,1 @@
+"""The template ``games_to_parquet``: see ``flow.py``."""

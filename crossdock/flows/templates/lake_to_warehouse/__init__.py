@@ -1,0 +1,1 @@
+"""The template ``lake_to_warehouse``: see ``flow.py``."""

@@ -1,0 +1,1 @@
+"""The template ``migrate_bucket``: see ``flow.py``."""

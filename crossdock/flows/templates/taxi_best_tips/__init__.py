@@ -1,0 +1,1 @@
+"""The template ``taxi_best_tips``: see ``flow.py``."""
