@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import (
+    against_dlt,
     crashes as crash_runs,
     listing as listing_figures,
     memory as memory_figures,
     mutation as mutation_check,
+    round_trip,
     scale_model,
     soak as soak_runs,
     sql as sql_figures,
@@ -97,8 +99,18 @@ def tables() -> None:
 
 
 def sql() -> None:
-    """A table of a million rows to Parquet, beside pandas."""
+    """Tables of a million rows to Parquet, beside pandas."""
     sql_figures.sql()
+
+
+def dlt() -> None:
+    """A table to Parquet, CSV and JSON lines into databases, beside dlt, which is installed for it and removed."""
+    against_dlt.full()
+
+
+def flights() -> None:
+    """3 GB of CSV to a lake, to PostgreSQL and back: the peak memory of each process."""
+    round_trip.full()
 
 
 def scale() -> None:
@@ -144,6 +156,8 @@ def main(names: list[str]) -> None:
         "listing": listing,
         "crashes": crashes,
         "sql": sql,
+        "dlt": dlt,
+        "flights": flights,
         "soak": soak,
         "mutation": mutation,
     }

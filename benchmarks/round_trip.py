@@ -107,7 +107,9 @@ def _compare(bucket: Path, copies: int, postgres: Any) -> None:
     generate(one)
     options = csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True)
     expected, asked = {}, []
-    for name, column in zip((table := csv.read_csv(one, convert_options=options)).column_names, table.columns, strict=True):
+    for name, column in zip(
+        (table := csv.read_csv(one, convert_options=options)).column_names, table.columns, strict=True
+    ):
         measured = column if pa.types.is_integer(column.type) else pc.binary_length(column.cast(pa.string()))
         seconds = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else measured
         expected[name] = (copies * (len(column) - column.null_count), copies * pc.sum(seconds).as_py())
@@ -117,10 +119,14 @@ def _compare(bucket: Path, copies: int, postgres: Any) -> None:
             asked.append(
                 f"count({name}), sum({name if pa.types.is_integer(column.type) else f'length({name})'})::bigint"
             )
-    found = postgres.rows(f"SELECT {', '.join(asked)} FROM flights")[0]
+    found = postgres.rows(f"SELECT {', '.join(asked)} FROM flights")[0]  # noqa: S608 - names of ours
     pairs = dict(zip(expected, zip(found[::2], found[1::2], strict=True), strict=True))
     if pairs != expected:
-        wrong = [f"{name}: {pairs[name]} instead of {expected[name]}" for name in expected if pairs[name] != expected[name]]
+        wrong = [
+            f"{name}: {pairs[name]} instead of {expected[name]}"
+            for name in expected
+            if pairs[name] != expected[name]
+        ]
         raise RuntimeError(f"the table holds other values: {'; '.join(wrong)}")
 
 
@@ -134,9 +140,15 @@ def full(megabytes: int = 3000) -> None:
     """Print the peaks; exits with an error if one is over the bound."""
     copies = -(-megabytes * 1_000_000 // 31_529_237)
     over = []
-    print(f"flights.csv, {copies} times {ROWS:,} rows ({copies * 31_529_237 / 1e9:.1f} GB), once round:", flush=True)
+    print(
+        f"flights.csv, {copies} times {ROWS:,} rows ({copies * 31_529_237 / 1e9:.1f} GB), once round:",
+        flush=True,
+    )
     for stop in once_round(copies):
-        print(f"  {stop.name:14} peak {stop.peak_bytes / MIB:4.0f} MiB of {BOUND / MIB:.0f}; {stop.cpu_s:6.1f} s CPU", flush=True)
+        print(
+            f"  {stop.name:14} peak {stop.peak_bytes / MIB:4.0f} MiB of {BOUND / MIB:.0f}; {stop.cpu_s:6.1f} s CPU",
+            flush=True,
+        )
         if stop.peak_bytes >= BOUND:
             over.append(stop.name)
     if over:

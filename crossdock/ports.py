@@ -28,7 +28,20 @@ from crossdock.model import (
     Version,
 )
 
-__all__ = ["ByteStream", "Capabilities", "Chunk", "ObjectReader", "ObjectStore", "PartSizes", "Runner"]
+__all__ = [
+    "CASE",
+    "NORMALIZATION",
+    "ByteStream",
+    "Capabilities",
+    "Chunk",
+    "ObjectReader",
+    "ObjectStore",
+    "PartSizes",
+    "Runner",
+]
+
+CASE, NORMALIZATION = "case", "normalization"
+"""What a store may fold: keys that differ only by case, or only by how Unicode writes an accent, are one object there."""
 
 Chunk = bytes | bytearray | memoryview
 """A piece of payload in memory; anything with the buffer protocol that hashing and sockets accept."""
@@ -62,6 +75,7 @@ class Capabilities:
     metadata_fields: frozenset[str] = frozenset((*Metadata.FIELDS, "user"))
     listing_has_metadata: bool = False
     seekable_listing: bool = False  # a listing may start after any key, for no more than the pages it gives
+    folds: frozenset[str] = frozenset()  # what of keys it does not tell apart: CASE, NORMALIZATION
     staged_puts: bool = False  # a put killed half way leaves an upload to abort, as a temporary name does
     max_put_size: int = 5 * 1024 * MIB
     min_part_size: int = 5 * MIB  # except the last

@@ -33,7 +33,9 @@ __all__ = [
 Place = tuple[str, str]  # an endpoint, and ``read`` or ``write``
 
 _INTERVAL_S = 0.5
-_INTERVAL_PER_PROCESS_S = 0.01  # a scheduler spends about 1 ms on a message to a worker: a tenth of its time at most
+_INTERVAL_PER_PROCESS_S = (
+    0.01  # a scheduler spends about 1 ms on a message to a worker: a tenth of its time at most
+)
 _LAPSE_S = 5.0
 _LAPSE_INTERVALS = 5
 _MAX_RUNS = 16  # whose words are kept for endpoints this process has not met yet
@@ -70,6 +72,7 @@ class Use:
         wish: How many requests it would have under way if nobody else limited it.
         used: The most it had.
         ended: How many ended well, since the process began.
+        refused: How many were throttled, since the process began.
         refused_under: The number of cuts it had been told of when a request began that was then throttled, the latest such;
             -1 for none. A request that began before a cut was heard of says nothing about the limit after it.
         wait_s: How much longer the service asked it to send nothing.
@@ -78,6 +81,7 @@ class Use:
     wish: int
     used: int
     ended: int
+    refused: int = 0
     refused_under: int = -1
     wait_s: float = 0.0
 
@@ -87,12 +91,12 @@ class Word:
     """What every process of a run is told about one place.
 
     Attributes:
-        level: No process has more requests under way than this.
+        level: No process has more requests under way than this, or 1; of a fraction, some round up and some down.
         cuts: How often the run's limit was cut because the service throttled.
         wait_s: How much longer the service wants no request at all.
     """
 
-    level: int
+    level: float
     cuts: int = 0
     wait_s: float = 0.0
 

@@ -51,6 +51,13 @@ _WHAT = "What becomes of it"
     "Without it each object becomes one.",
 )
 @click.option(
+    "--partition-by",
+    cls=Flag,
+    group=_WHAT,
+    metavar="A,month(B)",
+    help="Write a dataset, partitioned by these: columns, or year, month, day, hour or date of one. All of an output, or nothing.",
+)
+@click.option(
     "--compression",
     cls=Flag,
     group=_WHAT,
@@ -80,6 +87,7 @@ def convert(
     run: TableRun,
     dry_run: bool,
     compression: str | None,
+    partition_by: str | None,
     write_option: dict[str, str],
     **what: Any,
 ) -> None:
@@ -89,6 +97,8 @@ def convert(
     """
     if compression is not None:
         what["compression"] = None if compression == "none" else compression
+    if partition_by is not None:
+        what["partition_by"] = [each.strip() for each in partition_by.split(",")]
     what |= {"write_options": write_option, "dry_run": dry_run}
     report = _converted(src, dst, what, run)
     words = typed(ctx)

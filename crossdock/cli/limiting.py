@@ -10,22 +10,31 @@ import click
 
 from crossdock.cli.help import Flag
 
-__all__ = ["limit_flags"]
+__all__ = ["limit_flags", "limits"]
 
 _NAMES = ("max_errors", "max_bytes", "deadline", "bandwidth")
 
 
 def limit_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags; the command is given what they said as ``within``, under the names of the flows' arguments."""
+    return limits(*_NAMES)(function)
 
-    @functools.wraps(function)
-    def command(*args: Any, **given: Any) -> Any:
-        return function(*args, within={name: given.pop(name) for name in _NAMES}, **given)
 
-    decorated: Callable[..., Any] = command
-    for names, options in reversed(_FLAGS):
-        decorated = click.option(*names, cls=Flag, group="Limits", **options)(decorated)
-    return decorated
+def limits(*wanted: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The same with some of them, by the names of the flows' arguments."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*args: Any, **given: Any) -> Any:
+            return function(*args, within={name: given.pop(name) for name in wanted}, **given)
+
+        decorated: Callable[..., Any] = command
+        for name, (names, options) in reversed([*zip(_NAMES, _FLAGS, strict=True)]):
+            if name in wanted:
+                decorated = click.option(*names, cls=Flag, group="Limits", **options)(decorated)
+        return decorated
+
+    return decorate
 
 
 _FLAGS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (

@@ -24,9 +24,11 @@ from crossdock.cli.copy import cp
 from crossdock.cli.demo import demo
 from crossdock.cli.du import du
 from crossdock.cli.exit_codes import ExitCode, exit_code_of_error
+from crossdock.cli.export import export
 from crossdock.cli.flags import TYPED, VERBOSE
 from crossdock.cli.flows import flows
 from crossdock.cli.help import examples
+from crossdock.cli.ingest import ingest
 from crossdock.cli.listing import ls
 from crossdock.cli.mv import mv
 from crossdock.cli.plan import plan
@@ -104,6 +106,8 @@ for _command in (
     du,
     cat,
     convert,
+    ingest,
+    export,
     head,
     schema,
     sql,

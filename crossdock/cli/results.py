@@ -53,6 +53,8 @@ def plain(value: Any) -> Any:
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(each) for each in value]
+    if isinstance(value, bytes):
+        return value.hex()
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)

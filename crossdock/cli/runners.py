@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,6 +38,8 @@ class Where:
         if self.cluster_class is not None:
             return xd.DaskRunner(cluster_class=self.cluster_class, cluster_kwargs=self.cluster_kwargs or {})
         if self.workers is not None:
+            # Python's tracker of resources, if the first worker process had to start it, would undo what keeps Ctrl-C from them.
+            resource_tracker.ensure_running()
             return xd.DaskRunner(n_workers=self.workers)
         return nullcontext(None)
 

@@ -77,7 +77,7 @@ def _formats(given: tuple[str, ...], tables: dict[str, str]) -> dict[str, str]:
     for word in given:
         name, sep, format_ = word.partition("=")
         if sep and name not in tables:
-            raise click.BadParameter(f"--input-format {word}: there is no table {name!r}")
+            raise click.BadParameter(f"--from {word}: there is no table {name!r}")
         made |= {name: format_} if sep else dict.fromkeys(tables, word)
     return made
 
@@ -96,12 +96,18 @@ def _formats(given: tuple[str, ...], tables: dict[str, str]) -> dict[str, str]:
 @options_flag("--option", help="An option of the tables' stores; of one table's, NAME.K=V.")
 @options_flag("--out-option", help="An option of the store behind --out.")
 @click.option(
-    "--input-format",
+    "--from",
+    "from_format",
     cls=Flag,
     group="What is read",
     multiple=True,
     metavar="FORMAT",
     help="Of objects whose names do not tell: csv, jsonl, parquet and so on; of one table, NAME=FORMAT.",
+)
+@options_flag(
+    "--read-option",
+    group="What is read",
+    help="An option of the format that is read, such as delimiter=;; of one table's, NAME.K=V.",
 )
 @click.option(
     "--memory",
@@ -158,7 +164,8 @@ def sql(
     tables: tuple[str, ...],
     option: dict[str, str],
     out_option: dict[str, str],
-    input_format: tuple[str, ...],
+    from_format: tuple[str, ...],
+    read_option: dict[str, str],
     memory: str | None,
     rows: int | None,
     form: str,
@@ -180,7 +187,8 @@ def sql(
         statement,
         urls,
         options=_by_table(option, urls, ".", "--option"),
-        formats=_formats(input_format, urls),
+        formats=_formats(from_format, urls),
+        read_options=_by_table(read_option, urls, ".", "--read-option"),
         memory_limit=memory,
     )
     with batches:

@@ -11,7 +11,7 @@ import click
 
 from crossdock.cli.flags import json_flag, options_flag, verbosity_flags
 from crossdock.cli.help import Flag
-from crossdock.cli.limiting import limit_flags
+from crossdock.cli.limiting import limits
 from crossdock.cli.notifying import Whom, notify_flags
 from crossdock.cli.run_flags import SELECTION, no_glob_flag, store_flags
 from crossdock.cli.runners import Where, runner_flags
@@ -98,12 +98,21 @@ def column_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     return _decorated(command, decorators)
 
 
-def table_run_flags(*, objects: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+LIMITS = ("max_errors", "max_bytes", "deadline", "bandwidth")
+
+
+def table_run_flags(
+    *, objects: bool, strict: bool = True, within: tuple[str, ...] = LIMITS
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the flags of the run; the command is given one ``run`` instead of each, and ``dry_run``.
 
     Args:
         objects: Whether the source is objects, so that there is something to filter.
+        strict: Whether the destination is objects, so that there are forms of the promise.
+        within: Which limits there are, by the names of the flows' arguments.
     """
+    decorators = _run_decorators(objects=objects, strict=strict, within=within)
+    named = ("strict", "concurrency", "run_dir") if strict else ("concurrency", "run_dir")
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -125,21 +134,29 @@ def table_run_flags(*, objects: bool) -> Callable[[Callable[..., Any]], Callable
                 "run_options": run_option,
                 **within,
             }
-            arguments |= {name: others.pop(name) for name in ("strict", "concurrency", "run_dir")}
+            arguments |= {name: others.pop(name) for name in named}
             if objects:
                 arguments |= {name: others.pop(name) for name in SELECTION}
                 arguments["glob"] = not others.pop("no_glob")
             run = TableRun(arguments=arguments, where=where, whom=whom, json=json, quiet=quiet)
             return function(*args, run=run, **others)
 
-        return _decorated(command, _run_decorators(objects=objects))
+        return _decorated(command, decorators)
 
     return decorate
 
 
-def _run_decorators(*, objects: bool) -> list[Callable[..., Any]]:
+def _run_decorators(*, objects: bool, strict: bool, within: tuple[str, ...]) -> list[Callable[..., Any]]:
     """All of them, in the order of the help text."""
     selecting = [glob_flags(_OBJECTS), bound_flags(_OBJECTS), no_glob_flag(_OBJECTS)] if objects else []
+    stricter = click.option(
+        "--strict",
+        cls=Flag,
+        group=_HOW,
+        is_flag=True,
+        default=None,
+        help="Refuse ends that would get a weaker form of the promise.",
+    )
     return [
         store_flags,
         *selecting,
@@ -151,14 +168,7 @@ def _run_decorators(*, objects: bool) -> list[Callable[..., Any]]:
             is_flag=True,
             help="Count what would be done, and do nothing.",
         ),
-        click.option(
-            "--strict",
-            cls=Flag,
-            group=_HOW,
-            is_flag=True,
-            default=None,
-            help="Refuse ends that would get a weaker form of the promise.",
-        ),
+        *([stricter] if strict else []),
         click.option(
             "--concurrency",
             cls=Flag,
@@ -167,7 +177,7 @@ def _run_decorators(*, objects: bool) -> list[Callable[..., Any]]:
             metavar="N",
             help="Outputs at a time, in each process; each takes memory.",
         ),
-        limit_flags,
+        limits(*within),
         runner_flags,
         click.option(
             "--run-dir",

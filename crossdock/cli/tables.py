@@ -24,8 +24,14 @@ def table_flags(function: Any) -> Any:
         options_flag(
             "--option", help="An option of the store or database, such as endpoint_url, key, profile."
         ),
+        options_flag(
+            "--read-option",
+            group="What is read",
+            help="An option of the format that is read, such as delimiter=;.",
+        ),
         click.option(
-            "--input-format",
+            "--from",
+            "from_format",
             cls=Flag,
             group="What is read",
             metavar="FORMAT",
@@ -100,7 +106,8 @@ def head(
     columns: str | None,
     table: str | None,
     query: str | None,
-    input_format: str,
+    from_format: str,
+    read_option: dict[str, str],
     option: dict[str, str],
     form: str,
     quiet: bool,
@@ -117,7 +124,8 @@ def head(
         columns=columns.split(",") if columns is not None else None,
         table=table,
         query=query,
-        format=input_format,
+        format=from_format,
+        read_options=read_option,
         options=option,
     )
     if form == "table":
@@ -144,7 +152,8 @@ def schema(
     *,
     table: str | None,
     query: str | None,
-    input_format: str,
+    from_format: str,
+    read_option: dict[str, str],
     option: dict[str, str],
     json: bool,
     quiet: bool,
@@ -156,7 +165,9 @@ def schema(
     """
     from crossdock.flows.looking import describe
 
-    found = describe(url, table=table, query=query, format=input_format, options=option)
+    found = describe(
+        url, table=table, query=query, format=from_format, read_options=read_option, options=option
+    )
     if json:
         _as_json(found)
         return
@@ -178,6 +189,7 @@ _TOLD_BY = {
     "sample": "inferred from its beginning",
     "fragments": "told by its objects",
     "database": "told by the database",
+    "lake": "told by the lake's metadata",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crossdock.cli.output import visible
 from crossdock.cli.progress import duration
@@ -23,6 +23,12 @@ _HEADLINES = {
     "listing": "still listing, or its driver was killed: nothing was moved",
     "failed": "the run broke off: what was done is recorded, the rest can be resumed",
 }
+
+_DONE = {
+    "ingest": "done: every row is in the table",
+    "export": "done: every row is in the files, proven",
+}
+"""Where it is not objects that are at the destination."""
 
 _LASTING = ("archived", "collision", "missing", "refused")  # classes that come out of what was asked
 NOTHING = "nothing"
@@ -62,6 +68,8 @@ def headline(report: Report) -> str:
         return f"not done: of {counts.planned:,} objects {' and '.join(parts)}"
     if report.state == "planned" and counts.failed:
         return f"{_HEADLINES['planned']}; {counts.failed:,} of {counts.planned:,} objects are refused"
+    if report.state == "complete":
+        return _DONE.get(report.kind, _HEADLINES["complete"])
     return _HEADLINES.get(report.state, report.state)
 
 
@@ -136,6 +144,8 @@ def _made(report: Report) -> Iterator[str]:
     if made.outputs:
         outputs = "1 output" if made.outputs == 1 else f"{made.outputs:,} outputs"
         yield _row("made", f"{outputs} with {made.rows:,} rows{dropped}{size}")
+    if "published" in report.finished:
+        yield _row("visible", _published(report.finished))
     if report.finished.get("orphans"):
         keys = ", ".join(visible(key) for key in report.finished["orphan_keys"])
         more = " at least" if report.finished["may_be_more"] else ""
@@ -158,3 +168,12 @@ def _row(name: str, text: str) -> str:
 
 def _counted(numbers: Mapping[str, int], form: str) -> str:
     return ", ".join(form.format(name=visible(name), count=count) for name, count in numbers.items())
+
+
+def _published(finished: Mapping[str, Any]) -> str:
+    """What became of rows that are to be seen all at once."""
+    if not finished["published"]:
+        return f"no: {finished['why']}"
+    changed = finished.get("rows_changed")
+    table = "" if changed is None else f", {changed:,} of the table changed"
+    return f"all {finished['rows']:,} rows at once{table}"

@@ -65,7 +65,8 @@ class FrameSink(Task):
     scheduler, which combined tasks refuse beyond 16 MiB.
 
     Args:
-        form: ``arrow`` (a table), ``pandas``, ``polars`` or ``rows`` (a list of dicts).
+        form: ``arrow`` (a table), ``pandas`` (whole numbers and truths with nulls in its nullable types; it knows no null beside
+            NaN), ``polars`` or ``rows`` (a list of dicts).
         max_bytes: More than this is refused, as Arrow counts it, before it is held.
     """
 
@@ -91,6 +92,7 @@ class FrameSink(Task):
 
         held: list[pa.RecordBatch] = []
         with Batches.of(batches) as rows:
+            self._demand_form(rows.schema)
             for batch in rows:
                 if rows.bytes > self.max_bytes:
                     raise UnsupportedError(
@@ -101,13 +103,32 @@ class FrameSink(Task):
                 held.append(batch)
             return _as(self.form, pa.Table.from_batches(held, rows.schema))
 
+    def _demand_form(self, schema: pa.Schema) -> None:
+        """Refuse what has no place in the frame, before a row is pulled."""
+        import pyarrow as pa
+
+        doubled = next((name for name in schema.names if schema.names.count(name) > 1), None)
+        if doubled is not None:
+            raise ConfigError(
+                f"there are two columns {doubled!r}",
+                operation="collect",
+                hint="give each a name of its own: xd.rename(...), or as in the query",
+            )
+        for field in schema:
+            if self.form == "polars" and pa.types.is_decimal256(field.type):
+                raise UnsupportedError(
+                    f"column {field.name!r} is {field.type}, which polars does not have",
+                    operation="collect",
+                    hint="put xd.cast(...) before it",
+                )
+
     def __repr__(self) -> str:
         return self.name
 
 
 def _as(form: str, table: pa.Table) -> Any:
     if form == "pandas":
-        return table.to_pandas()
+        return _as_pandas(table)
     if form == "rows":
         return table.to_pylist()
     if form == "polars":
@@ -119,6 +140,22 @@ def _as(form: str, table: pa.Table) -> Any:
             ) from error
         return pl.from_arrow(table)
     return table
+
+
+def _as_pandas(table: pa.Table) -> Any:
+    """Whole numbers and truths with nulls in pandas's nullable types: as floats and objects they would be rounded, or strange."""
+    import pandas as pd
+    import pyarrow as pa
+
+    nullable: dict[Any, Any] = {
+        pa.bool_(): pd.BooleanDtype(),
+        **{getattr(pa, name.lower())(): getattr(pd, f"{name}Dtype")() for name in _WHOLE},
+    }
+    with_nulls = {column.type for column in table.columns if column.null_count}
+    return table.to_pandas(types_mapper=lambda kind: nullable.get(kind) if kind in with_nulls else None)
+
+
+_WHOLE = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 
 
 def frames(tables: Mapping[str, Any] | None = None, /, **named: Any) -> FrameSource:

@@ -8,6 +8,7 @@ itself.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +49,8 @@ class Limiter:
     """
 
     def __init__(self, pace: Pace | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ration = Ration(pace or Pace(limit=starting_limit(peers())))
+        # No cryptography: processes shall round differently.
+        self._ration = Ration(pace or Pace(limit=starting_limit(peers())), random.random())  # noqa: S311
         self._clock = clock
         self._free = threading.Condition()
         self._under_way = 0
@@ -64,13 +66,13 @@ class Limiter:
     @pace.setter
     def pace(self, pace: Pace) -> None:
         with self._free:
-            self._ration.pace = pace
+            self._ration.follow(pace)
 
     @property
     def limit(self) -> int:
         """How many requests may be under way now."""
         with self._free:
-            return self._ration.allowed(now=self._clock(), processes=peers())
+            return self._ration.allowed(now=self._clock())
 
     def call(self, request: Callable[[], T], work: Callable[[T], int] = lambda _: 0) -> T:
         """Wait for a slot, send, and learn from how it ends.
@@ -103,11 +105,11 @@ class Limiter:
         """See ``sharing.Shared``."""
         with self._free:
             now = self._clock()
-            before = self._ration.allowed(now=now, processes=peers())
-            self._ration.obey(run_id, word, now=now)
+            before = self._ration.allowed(now=now)
+            self._ration.obey(run_id, word, now=now, processes=peers())
             if word.wait_s > 0:
                 self._not_before = max(self._not_before, now + min(word.wait_s, _MAX_WISH_S))
-            if self._ration.allowed(now=now, processes=peers()) > before:
+            if self._ration.allowed(now=now) > before:
                 self._free.notify_all()
 
     def _take(self) -> int:
@@ -115,7 +117,7 @@ class Limiter:
             while True:
                 now = self._clock()
                 wish_s = self._not_before - now if self._not_before else 0.0
-                allowed = self._ration.allowed(now=now, processes=peers())
+                allowed = self._ration.allowed(now=now)
                 if wish_s <= 0 and self._under_way < allowed:
                     self._under_way += 1
                     return self._ration.wanted(self._under_way, self._waiting, now=now)
@@ -129,7 +131,7 @@ class Limiter:
     def _give_back(self, mark: int, moved: int, throttled: ThrottledError | None) -> None:
         now = self._clock()
         with self._free:
-            before = self._ration.allowed(now=now, processes=peers())
+            before = self._ration.limit
             if throttled is not None:
                 self._ration.throttled(mark, self._under_way, now=now)
                 wish_s = min(throttled.retry_after_s or 0.0, _MAX_WISH_S)
@@ -139,7 +141,7 @@ class Limiter:
                 saturated = self._waiting > 0 or self._under_way >= before
                 self._ration.ended(moved + REQUEST_COST, now=now, saturated=saturated)
             self._under_way -= 1
-            if self._ration.allowed(now=now, processes=peers()) > before:
+            if self._ration.limit > before:
                 self._free.notify_all()
             elif self._waiting:
                 self._free.notify()

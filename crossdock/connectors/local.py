@@ -14,11 +14,12 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from crossdock.connectors.digests import COMBINABLE, digest_of
+from crossdock.connectors.local_folding import folds_of
 from crossdock.connectors.local_names import new_upload_id, refusal_of, version_of
 from crossdock.connectors.local_reader import LocalReader
 from crossdock.connectors.local_tree import Entry, LocalTree, locked, translated
@@ -120,8 +121,9 @@ class LocalStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Conditions, parts and pinned reads; no metadata, no published digests, no copy inside."""
-        return _CAPABILITIES
+        """Conditions, parts and pinned reads; no metadata, no published digests, no copy inside; what the disk folds."""
+        folds = folds_of(self.root)
+        return replace(_CAPABILITIES, folds=folds) if folds else _CAPABILITIES
 
     def refusal(self, key: str, size: int | None = None) -> str | None:  # noqa: ARG002 - any size is worth trying
         """See the port; says nothing of ``x`` beside ``x/y``, which only the disk knows."""

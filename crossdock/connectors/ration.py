@@ -8,6 +8,7 @@ neither holds its workers back nor lets them loose.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from crossdock.connectors.pace import Pace
@@ -16,41 +17,45 @@ from crossdock.sharing import Use, Word, lapse_s
 __all__ = ["Ration"]
 
 _CUT = 0.7  # as the pace's
+_GRACE_S = (
+    0.5  # after a cut of all: until then others may not have heard, and what was under way may not have ended
+)
 _WINDOW_S = 0.5  # a wish is the most that was wanted in this window or the last
 _MAX_RUNS = 16
+_NEVER, _FOREVER = float("-inf"), float("inf")
+_NO_CAP = sys.maxsize
 
 
 @dataclass(slots=True)
 class _Told:
     """One run's driver, as heard here."""
 
-    level: int | None = None  # None: nothing heard, or it lapsed
+    level: float | None = None  # None: nothing heard, or it lapsed
     cuts: int = 0
-    heard_at: float = 0.0
+    lapses_at: float = 0.0
     since: int = 0  # requests that began at this mark or later began under the present level
+    deaf_until: float = _NEVER
     refused_under: int = -1
 
 
 @dataclass(slots=True)
-class _Peak:
-    """The most of something in this window and the one before."""
+class _Peaks:
+    """The most that was wanted and that was under way, in this window and the one before."""
 
     began: float = 0.0
-    now: int = 0
-    before: int = 0
+    wanted: int = 0
+    used: int = 0
+    before: tuple[int, int] = (0, 0)
 
-    def note(self, value: int, at: float) -> None:
-        self.turn(at)
-        self.now = max(self.now, value)
-
-    def turn(self, at: float) -> None:
+    def note(self, under_way: int, waiting: int, at: float) -> None:
         if at - self.began >= _WINDOW_S:
-            self.before = self.now if at - self.began < 2 * _WINDOW_S else 0
-            self.now, self.began = 0, at
+            self.before = (self.wanted, self.used) if at - self.began < 2 * _WINDOW_S else (0, 0)
+            self.wanted, self.used, self.began = 0, 0, at
+        self.wanted = max(self.wanted, under_way + waiting)
+        self.used = max(self.used, under_way)
 
-    def most(self, at: float) -> int:
-        self.turn(at)
-        return max(self.now, self.before)
+    def most(self) -> tuple[int, int]:
+        return max(self.wanted, self.before[0]), max(self.used, self.before[1])
 
 
 @dataclass(slots=True)
@@ -59,81 +64,119 @@ class Ration:
 
     Args:
         pace: The own limit.
+        rounding: What is added to a level before it is cut to a whole number; another in each process, so that together they
+            have what the driver means.
+
+    Attributes:
+        limit: How many requests may be under way, as of the last call.
     """
 
     pace: Pace
+    rounding: float = 0.0
+    limit: int = 1
     _told: dict[str, _Told] = field(default_factory=dict)
+    _cap: int = _NO_CAP  # what the words together say
+    _lapses_at: float = _FOREVER  # the first of them
     _mark: int = 0
     _ended: int = 0
-    _refused_at: float = float("-inf")
-    _wanted: _Peak = field(default_factory=_Peak)
-    _used: _Peak = field(default_factory=_Peak)
+    _refused: int = 0
+    _refused_at: float = _NEVER
+    _peaks: _Peaks = field(default_factory=_Peaks)
 
-    def allowed(self, *, now: float, processes: int) -> int:
-        """How many requests may be under way now; at least 1.
+    def __post_init__(self) -> None:
+        self.follow(self.pace)
 
-        Args:
-            now: Seconds on any clock that only goes forward.
-            processes: How many the run has: the more there are, the longer a word counts.
-        """
+    def follow(self, pace: Pace) -> None:
+        """Take another own limit."""
+        self.pace = pace
+        self.limit = min(pace.limit, self._cap)
+
+    def allowed(self, *, now: float) -> int:
+        """How many requests may be under way at ``now``, seconds on any clock that only goes forward; at least 1."""
+        if now > self._lapses_at:
+            self._lapse(now)
+        return self.limit
+
+    def _lapse(self, now: float) -> None:
         for told in self._told.values():
-            if told.level is not None and now - told.heard_at > lapse_s(processes):
-                self.pace.settle(told.level)
+            if told.level is not None and now > told.lapses_at:
+                self.pace.settle(self._whole(told.level))
                 told.level = None
-        return max(1, min([self.pace.limit, *self._levels()]))
+        self._sum_up()
 
-    def _levels(self) -> list[int]:
-        return [told.level for told in self._told.values() if told.level is not None]
+    def _sum_up(self) -> None:
+        fresh = [told for told in self._told.values() if told.level is not None]
+        self._cap = min((self._whole(told.level or 1.0) for told in fresh), default=_NO_CAP)
+        self._lapses_at = min((told.lapses_at for told in fresh), default=_FOREVER)
+        self.limit = min(self.pace.limit, self._cap)
+
+    def _whole(self, level: float) -> int:
+        return max(1, int(level + self.rounding))
 
     def wanted(self, under_way: int, waiting: int, *, now: float) -> int:
         """So many requests are under way and so many wait; the mark to give back when one that begins now ends."""
-        self._wanted.note(under_way + waiting, now)
-        self._used.note(under_way, now)
+        peaks = self._peaks
+        if under_way + waiting > peaks.wanted or under_way > peaks.used or now - peaks.began >= _WINDOW_S:
+            peaks.note(under_way, waiting, now)
         return self._mark
 
     def ended(self, work: float, *, now: float, saturated: bool) -> None:
         """A request ended well; see ``Pace.ended``. What a driver's word limits says nothing about the own limit."""
         self._ended += 1
-        binds = all(level >= self.pace.limit for level in self._levels())
-        self.pace.ended(work, now=now, saturated=saturated and binds)
+        self.pace.ended(work, now=now, saturated=saturated and self._cap >= self.pace.limit)
+        self.limit = min(self.pace.limit, self._cap)
 
     def throttled(self, mark: int, under_way: int, *, now: float) -> None:
         """The service asked for fewer requests; the request began at ``mark``."""
+        self._refused += 1
         self._refused_at = now
         fresh = [told for told in self._told.values() if told.level is not None]
         if not fresh:
             self.pace.throttled(now=now)
+            self.limit = min(self.pace.limit, self._cap)
             return
         begun_under = [told for told in fresh if mark >= told.since]
         if begun_under:
             self._mark += 1
         for told in begun_under:
-            told.refused_under = told.cuts
-            told.level = max(1, int(min(told.level or 1, self.pace.limit, max(1, under_way)) * _CUT))
+            if now >= told.deaf_until:
+                told.refused_under = told.cuts
+            told.level = max(1.0, min(told.level or 1.0, self.pace.limit, max(1, under_way)) * _CUT)
             told.since = self._mark
+        self._sum_up()
 
-    def obey(self, run_id: str, word: Word, *, now: float) -> None:
-        """Take a driver's word. One that was sent before the driver heard of a refusal here raises nothing."""
+    def obey(self, run_id: str, word: Word, *, now: float, processes: int) -> None:
+        """Take a driver's word. One that was sent before the driver heard of a refusal here raises nothing.
+
+        Args:
+            run_id: Whose driver's.
+            word: What it says.
+            now: See ``allowed``.
+            processes: How many the run has: the more there are, the longer a word counts.
+        """
         told = self._told_by(run_id, now)
         if word.cuts < told.cuts:
             return  # overtaken
         if word.cuts > told.cuts:
             self._mark += 1
-            told.cuts, told.since = word.cuts, self._mark
+            told.cuts, told.since, told.deaf_until = word.cuts, self._mark, now + _GRACE_S
         unanswered = told.level is not None and told.refused_under >= word.cuts
-        told.level = min(told.level or 1, word.level) if unanswered else max(1, word.level)
-        told.heard_at = now
+        told.level = min(told.level or 1.0, word.level) if unanswered else max(1.0, word.level)
+        told.lapses_at = now + lapse_s(processes)
+        self._sum_up()
 
     def use(self, run_id: str, *, now: float, wait_s: float = 0.0) -> Use | None:
         """What to tell the driver of a run; ``None`` if nothing was wanted lately."""
         told = self._told_by(run_id, now)
-        wanted = self._wanted.most(now)
+        self._peaks.note(0, 0, now)
+        wanted, used = self._peaks.most()
         if not wanted:
             return None
         return Use(
             wish=min(wanted, self.pace.limit),
-            used=self._used.most(now),
+            used=used,
             ended=self._ended,
+            refused=self._refused,
             refused_under=told.refused_under,
             wait_s=wait_s,
         )

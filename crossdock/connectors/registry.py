@@ -28,6 +28,7 @@ __all__ = [
     "Connector",
     "connector_for",
     "connectors",
+    "is_table",
     "key_last",
     "open_store",
     "open_table",
@@ -231,6 +232,17 @@ CONNECTORS = (
         kind="table",
         upon="s3://bucket",
     ),
+    Connector(
+        name="iceberg",
+        schemes=("iceberg",),
+        module="crossdock.lakes.iceberg",
+        store="IcebergLake",
+        options="IcebergOptions",
+        extra="iceberg",
+        summary="Apache Iceberg tables of a SQLite catalogue, iceberg+sqlite://, or by a metadata file",
+        kind="table",
+        upon="sqlite:///catalog.db",
+    ),
 )
 
 
@@ -380,6 +392,12 @@ def open_store(url: str, options: Mapping[str, Any], *, to_write: bool = False) 
     if to_write:
         row.demand_sink()
     return layered(store_class(bucket, parse_options(options_class, given, where=url))), key
+
+
+def is_table(url: str) -> bool:
+    """Whether a URL's connector holds tables."""
+    scheme, sep, _ = url.partition("://")
+    return bool(sep) and not is_chain(url) and connector_for(scheme.lower()).kind == "table"
 
 
 def open_table(url: str, options: Mapping[str, Any]) -> Any:

@@ -12,17 +12,17 @@ from typing import Any
 from crossdock.batches import Batches
 from crossdock.connectors.budget import share_one_heap
 from crossdock.connectors.objects import ObjectSink
-from crossdock.datasets.derived import partitioner_of
-from crossdock.datasets.state import batch_key
+from crossdock.datasets.derived import Partitioner, partitioner_of
+from crossdock.datasets.state import Committed, batch_key, found_state
 from crossdock.datasets.vacuuming import Vacuumed, vacuum
 from crossdock.datasets.writing import Added, Request, add_batch, demand_batch_id
 from crossdock.errors import ConfigError, NotFoundError, UnsupportedError
 from crossdock.formats.encoding import Encode, encode
-from crossdock.model import Receipt, Verification
+from crossdock.model import MIB, Receipt, Verification
 from crossdock.options import parse_size
 from crossdock.tasks import Task
 
-__all__ = ["DatasetReceipt", "DatasetSink", "dataset_sink"]
+__all__ = ["DatasetReceipt", "DatasetSink", "dataset_in", "dataset_sink"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class DatasetSink(Task):
         """Store and prefix as one URL, without secrets."""
         return f"{self.request.store.url}/{self.request.prefix}"
 
-    def run(self, batches: Any, *, batch_id: str | None = None) -> DatasetReceipt:
+    def run(self, batches: Any, *, batch_id: str | None = None, note: str = "") -> DatasetReceipt:
         """Add one stream of rows, all of it or nothing.
 
         Readers by ``xd.dataset`` see none of it before all is there. Rows keep their order within a partition. Memory:
@@ -67,6 +67,7 @@ class DatasetSink(Task):
             batches: Record batches, or anything table-like (``Batches.of``). Read once, closed in any case.
             batch_id: A name for these rows. Another stream under the same name replaces them, at one moment; the same rows again
                 change nothing. Without one, each call adds rows.
+            note: A short text kept with the batch, such as what its rows were made of; ``committed`` tells it.
 
         Returns:
             A receipt with rows, bytes and objects.
@@ -81,7 +82,7 @@ class DatasetSink(Task):
         began = time.monotonic()
         with Batches.of(batches) as rows:
             name = demand_batch_id(batch_id) if batch_id is not None else uuid.uuid4().hex
-            added = add_batch(rows, self.request, name, is_named=batch_id is not None)
+            added = add_batch(rows, self.request, name, is_named=batch_id is not None, note=note)
         return self._receipt(name, added, time.monotonic() - began)
 
     def _receipt(self, batch: str, added: Added, duration_s: float) -> DatasetReceipt:
@@ -121,6 +122,11 @@ class DatasetSink(Task):
         deletion. Twice is fine.
         """
         return vacuum(self.request.store, self.request.prefix, older_than=older_than)
+
+    def committed(self, batch_id: str) -> Committed | None:
+        """What is visible of a batch, if anything is; one request."""
+        state = found_state(self.request.store, self.request.prefix, batch_id)
+        return None if state is None else state.committed
 
     def confirms(self, receipt: Receipt) -> bool:
         """Whether the batch is still what a receipt proves, for a cache; one request. Data objects are not asked for."""
@@ -204,6 +210,34 @@ def dataset_sink(
             where=into.url,
             hint="xd.sink(url) writes its tables",
         )
+    return dataset_in(
+        into,
+        format if isinstance(format, Encode) else encode(format),
+        partitioner_of(partition_by),
+        target_size_bytes=_size("target_size", target_size),
+        max_open=max_open,
+        memory_bytes=_size("memory", memory),
+        max_partitions=max_partitions,
+        skips_done=on_done == "skip",
+    )
+
+
+def dataset_in(
+    into: ObjectSink,
+    format: Encode,
+    partitioner: Partitioner,
+    *,
+    target_size_bytes: int = 128 * MIB,
+    max_open: int = 1024,
+    memory_bytes: int = 64 * MIB,
+    max_partitions: int = 10_000,
+    skips_done: bool = False,
+) -> DatasetSink:
+    """The same below the prefix of a sink of objects, of which also the transfer's options are taken.
+
+    Raises:
+        UnsupportedError: The store has no conditional writes.
+    """
     can = into.store.capabilities
     if not (can.create_if_absent and can.replace_if_match and can.lists):
         raise UnsupportedError(
@@ -215,14 +249,14 @@ def dataset_sink(
     request = Request(
         store=into.store,
         prefix=into.prefix if into.prefix.endswith("/") or not into.prefix else f"{into.prefix}/",
-        encode=format if isinstance(format, Encode) else encode(format),
-        partitioner=partitioner_of(partition_by),
-        target_size_bytes=_size("target_size", target_size),
+        encode=format,
+        partitioner=partitioner,
+        target_size_bytes=target_size_bytes,
         max_open=max_open,
-        memory_bytes=_size("memory", memory),
+        memory_bytes=memory_bytes,
         max_partitions=max_partitions,
         transfer=into.transfer,
-        skips_done=on_done == "skip",
+        skips_done=skips_done,
     )
     return DatasetSink(into, request)
 

@@ -66,7 +66,7 @@ class DataObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """What a batch added: its objects in key order, and what their rows look like."""
+    """What a batch added: its objects in key order, and what their rows look like. ``note`` is whatever its writer said of it."""
 
     attempt: str
     format: str
@@ -74,6 +74,7 @@ class Committed:
     schema: pa.Schema  # of the rows, partition columns where they were
     objects: tuple[DataObject, ...]
     at: str
+    note: str = ""
 
     @property
     def rows(self) -> int:
@@ -187,6 +188,7 @@ def _written(state: State) -> bytes:
         text["committed"] = {
             "attempt": done.attempt,
             "at": done.at,
+            "note": done.note,
             "format": done.format,
             "partition_by": done.partition_by,
             "rows": done.rows,
@@ -228,6 +230,7 @@ def _committed(text: dict[str, Any]) -> Committed:
     return Committed(
         attempt=text["attempt"],
         at=text["at"],
+        note=text.get("note", ""),
         format=text["format"],
         partition_by=tuple(text["partition_by"]),
         schema=pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text["schema"]))),

@@ -76,7 +76,7 @@ class Added:
     left: tuple[str, ...] = ()  # replaced objects that could not be deleted
 
 
-def add_batch(rows: Batches, request: Request, batch: str, *, is_named: bool) -> Added:
+def add_batch(rows: Batches, request: Request, batch: str, *, is_named: bool, note: str = "") -> Added:
     """Write all rows and commit them, or leave nothing; see ``DatasetSink.run``."""
     schema = request.partitioner.schema_of(rows.schema.remove_metadata())
     before = found_state(request.store, request.prefix, batch) if is_named else None
@@ -98,9 +98,11 @@ def add_batch(rows: Batches, request: Request, batch: str, *, is_named: bool) ->
             schema=schema,
             objects=tuple(sorted(written.objects, key=lambda each: each.key)),
             at=datetime.now(UTC).isoformat(),
+            note=note,
         )
-        was_done = begun.committed is not None and _same(begun.committed, new)
-        committed = begun.committed if was_done else new
+        same = begun.committed if begun.committed is not None and _same(begun.committed, new) else None
+        was_done = same is not None
+        committed = new if same is None else replace(same, note=note)
         done = replace(begun, attempt=None, committed=committed)
         done = put_state(request.store, request.prefix, done, before=begun)
     except BaseException as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossdock.flows.checking import CheckReport, check
     from crossdock.flows.cleaning import cleanup
+    from crossdock.flows.conversion import convert
     from crossdock.flows.copying import copy
     from crossdock.flows.counting import Usage, usage
     from crossdock.flows.deleting.agreed import SyncPlan
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from crossdock.flows.run_removal import RunRemoval, remove_run
     from crossdock.flows.runs.directory import RunDirectory, default_runs_url, list_runs, open_run
     from crossdock.flows.syncing import SyncReport, sync
-    from crossdock.flows.tables.convert import convert
 
 _HOMES = {
     "check": "checking",
@@ -62,7 +62,7 @@ _HOMES = {
     "Plan": "preview",
     "Report": "reporting.report",
     "TableCounts": "reporting.report",
-    "convert": "tables.convert",
+    "convert": "conversion",
     "ingest": "ingesting",
     "export": "exporting",
     "FailureGroup": "ledger.summing",

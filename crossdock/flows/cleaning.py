@@ -1,6 +1,7 @@
 """``cleanup``: end the uploads that crashes left open, a run's own by its ledger, others' only by age and on request.
 
-Only what ``list_uploads`` names is ever ended, through ``abort``: objects are not looked at.
+Only what ``list_uploads`` names is ever ended, through ``abort``: objects are not looked at. In a database it is the rows that loads
+staged and did not publish.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crossdock.connectors.objects import ObjectSink
-from crossdock.connectors.registry import open_store
+from crossdock.connectors.registry import is_table, open_store
 from crossdock.errors import ConfigError, CrossdockError, LedgerError, NotFoundError, UnsupportedError
 from crossdock.flows.ledger.leftovers import (
     CleanupReport,
@@ -56,7 +57,7 @@ def cleanup(
     sink_options: Mapping[str, Any] | None = None,
     run_options: Mapping[str, Any] | None = None,
 ) -> CleanupReport:
-    """Remove what crashes left open: uploads in parts, temporary files and objects. Never a visible object.
+    """Remove what crashes left open: uploads in parts, temporary files and objects, staged rows. Never a visible object or row.
 
     Of a run, its own: uploads to destination keys that its ledger announced, begun while it was at work, and temporary
     files of its own directory. Below a destination, whoever left them, only if older than ``older_than``; without it they are
@@ -66,7 +67,7 @@ def cleanup(
     each that is ended; for a run those that read its ledger.
 
     Args:
-        place: A run's id, the URL of its directory, or the URL of a destination.
+        place: A run's id, the URL of its directory, or the URL of a destination: also that of a database.
         all_runs: Every run in the user's state directory instead. Runs that a driver works on are left alone and named.
         older_than: Age from which uploads below the destination ``place`` are removed, such as ``"7d"`` or a ``timedelta``,
             counted from their beginning: an upload that still goes on is ended too.
@@ -99,7 +100,8 @@ def cleanup(
                 "all runs are cleaned up with what each kept: no further options", operation="cleanup"
             )
         return _every_run(dry_run=dry_run)
-    directory = None if age is not None or options else _run_at(place, run_options)
+    is_destination = age is not None or bool(options) or is_table(place)
+    directory = None if is_destination else _run_at(place, run_options)
     if directory is None:
         if sink is not None or sink_options:
             raise ConfigError(
@@ -147,13 +149,18 @@ def _every_run(*, dry_run: bool) -> CleanupReport:
 
 def _below(url: str, options: Mapping[str, Any], age: timedelta | None, *, dry_run: bool) -> CleanupReport:
     """What is open below a destination, whoever left it."""
+    before = None if age is None else datetime.now(UTC) - age
+    if is_table(url):
+        from crossdock.flows.tables.staged import staged_in  # pyarrow
+
+        rows = staged_in(url, options, before, dry_run=dry_run)
+        return CleanupReport(place=url, dry_run=dry_run, leftovers=tuple(rows))
     store, prefix = open_store(url, options)
     if not store.capabilities.writable:
         raise UnsupportedError(
             "it can only be read, so nothing of ours is left there", operation="cleanup", where=url
         )
     store.check()
-    before = None if age is None else datetime.now(UTC) - age
     judged = []
     for upload in store.list_uploads(prefix):
         if (
@@ -208,6 +215,10 @@ def _at_destination(
     document = directory.read()
     if "plan" not in document:
         return []  # it ended while it was listing: nothing was begun
+    if document["asked"].get("kind") == "ingest":
+        from crossdock.flows.tables.staged import staged_by_run
+
+        return staged_by_run(document, sink_options, dry_run=dry_run)
     common: str | None = None
     until = datetime.fromisoformat(document["updated"])
     if heartbeat is not None:

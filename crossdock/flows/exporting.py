@@ -10,6 +10,7 @@ from crossdock.connectors.objects import ObjectSink
 from crossdock.connectors.registry import split_transfer_options
 from crossdock.connectors.sql.slicing import Selection
 from crossdock.connectors.sql.source import TableSource
+from crossdock.datasets.writing import demand_batch_id
 from crossdock.errors import ConfigError
 from crossdock.events import Observer, ignore
 from crossdock.flows.questions.bounds import Size
@@ -44,6 +45,7 @@ def export(
     write_options: Mapping[str, Any] | None = None,
     steps: Callable[[Any], Any] | Iterable[Callable[[Any], Any]] = (),
     overwrite: bool = False,
+    dataset: bool | str = False,
     verify: str | None = None,
     require: str | None = None,
     strict: bool | None = None,
@@ -66,7 +68,8 @@ def export(
     """Write a table, or what a query gives, to one object, or slice by slice to ``part-00000`` and so on below a prefix.
 
     A run as that of ``migrate``: planned, mapped over the runner, recorded, restartable. Every row is in exactly one slice, rows without a
-    key are in the first. Each object becomes visible whole or not at all, when its slice was read to its end. Killed at any instant, the
+    key are in the first. Each object becomes visible whole or not at all, when its slice was read to its end; with ``dataset`` all of them
+    at one moment, when every slice was. Killed at any instant, the
     same call goes on: slices that are there are not read again. A run that is gone on with has to be asked the same: another
     query, table or column is another run.
 
@@ -91,6 +94,9 @@ def export(
         steps: As ``convert``; they see the rows of one slice at a time.
         overwrite: Replace an export that is there, object by object, and remove those of its objects that are too many at the end.
             Otherwise one that is there is refused.
+        dataset: Make the objects one batch of a dataset, listed at the end: readers by ``xd.dataset`` see all or none. The batch is
+            called like the table, or as is said here; with ``overwrite`` it replaces the one of that name at one moment. Who only lists
+            the prefix sees objects before, and needs the dataset's reader to know.
         verify: As ``convert``.
         require: As ``convert``.
         strict: As ``migrate``.
@@ -116,7 +122,7 @@ def export(
     Raises:
         ConfigError: An argument is wrong, or the statement is.
         NotFoundError: There is no such table, database or bucket.
-        ExistsError: There is an export already.
+        UnsafeError: There is an export already.
         CrossdockError: As ``migrate``.
 
     Example:
@@ -170,6 +176,7 @@ def export(
             encode=encode(form, compression=compression, **dict(write_options or {})),
             steps=several,
             overwrite=overwrite,
+            batch=_batch(dataset, table, exact),
         )
         telling.about(source=flow.source_url, sink=flow.sink_url)
         flow.check()
@@ -183,6 +190,28 @@ def export(
             concurrency=concurrency,
             telling=telling,
         )
+
+
+def _batch(dataset: bool | str, table: str | None, exact: str | None) -> str | None:
+    """What the batch is called, if there is to be one.
+
+    Raises:
+        ConfigError: There is only one object, or no name.
+    """
+    if dataset is False:
+        return None
+    if exact is not None:
+        raise ConfigError(
+            "a dataset is below a prefix, and this is the key of one object",
+            operation="export",
+            hint="end the URL with /",
+        )
+    name = table if dataset is True else str(dataset)
+    if name is None:
+        raise ConfigError(
+            "a query has no name to call the batch by", operation="export", hint='say dataset="name"'
+        )
+    return demand_batch_id(name)
 
 
 def _opened(

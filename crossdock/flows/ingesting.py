@@ -82,8 +82,8 @@ def ingest(
     there, one transaction moves them. Readers see the table as it was until then, and as it shall be afterwards. If anything
     failed nothing is moved: resume the run, or remove what it staged (``xd.cleanup``).
 
-    Killed at any instant, the same call goes on with the run (in the user's own place the latest one that was asked exactly the same;
-    with ``run_dir`` the one there): no row is lost or doubled. Run again afterwards it changes nothing: ``append`` loads each
+    Killed at any instant, the same call goes on with the run (the one in ``run_dir``, else the latest of the user's own that was asked
+    exactly this and was broken off): no row is lost or doubled. Run again afterwards it changes nothing: ``append`` loads each
     version of each object into a table once, the other modes come out the same.
 
     Memory for each unit at a time (``concurrency``): what decoding one object takes, 16 MiB fetched ahead, one batch. In the database rows

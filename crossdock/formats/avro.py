@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
 from crossdock.batches import Batches
-from crossdock.errors import ConfigError, IntegrityError, MissingExtraError, Retry, RowError
+from crossdock.errors import (
+    ConfigError,
+    CrossdockError,
+    IntegrityError,
+    MissingExtraError,
+    Retry,
+    RowError,
+)
 from crossdock.formats.bad_rows import BadRows
 from crossdock.formats.binary_read import AsFile, fit, wanted
 from crossdock.formats.incoming import Incoming
@@ -62,10 +70,9 @@ def read_avro(incoming: Incoming, options: BinaryRead, request: Request, bad: Ba
         MissingExtraError: fastavro is not installed.
     """
     fastavro = _fastavro()
-    try:
-        reader = fastavro.reader(AsFile(incoming))
-    except (ValueError, EOFError, KeyError) as error:
-        raise _damaged(incoming.name, error) from error
+    file = _Told(incoming)
+    with file.telling():
+        reader = fastavro.reader(file)
     written = reader.writer_schema
     if not isinstance(written, dict) or written.get("type") != "record":
         raise ConfigError("its rows are no records", operation="decode", where=incoming.name or "")
@@ -75,19 +82,45 @@ def read_avro(incoming: Incoming, options: BinaryRead, request: Request, bad: Ba
     def batches() -> Iterator[pa.RecordBatch]:
         rows: list[dict[str, Any]] = []
         while True:
-            try:
+            with file.telling():
                 row = next(reader, None)
-            except (ValueError, EOFError, IndexError, KeyError) as error:
-                raise _damaged(incoming.name, error) from error
             if row is not None:
                 rows.append({name: _value(value) for name, value in row.items()})
             if len(rows) >= options.batch_rows or (row is None and rows):
-                yield pa.RecordBatch.from_pylist(rows, schema=found)
+                with file.telling():
+                    batch = pa.RecordBatch.from_pylist(rows, schema=found)
+                yield batch
                 rows = []
             if row is None:
                 return
 
     return fit(batches(), found, schema, bad)
+
+
+class _Told(AsFile):
+    """The object as a file, which knows its own failure from those of who reads it."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        super().__init__(incoming)
+        self._name = incoming.name
+        self._failure: BaseException | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return super().read(size)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Whatever fastavro and its codecs raise on damaged bytes (a dozen classes, down to ``MemoryError``) is that they are."""
+        try:
+            yield
+        except Exception as error:
+            if error is self._failure or isinstance(error, CrossdockError):
+                raise
+            raise _damaged(self._name, error) from error
 
 
 def _damaged(name: str | None, error: Exception) -> IntegrityError:

@@ -11,21 +11,24 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from crossdock.batches import Batches
 from crossdock.errors import ConfigError, RowError
+from crossdock.formats.schemas import told
 
 __all__ = ["carried"]
 
+_arrow: Any = pa
 _types: Any = pa.types
+_compute: Any = pyarrow.compute  # none of which the stubs know well
 
 Kind = Any
 """A data type, whatever it may be asked for: pyarrow's stubs do not know what a type has once it was found to be a list."""
 
 _Bounds = tuple[dt.datetime, dt.datetime]
 
-_YEARS: _Bounds = (dt.datetime.min, dt.datetime.max)
+_YEARS: _Bounds = (dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999))  # noqa: DTZ001 - as below
 """What four digits of a year can say, and what Python's own datetimes can."""
 
 _NANOS: _Bounds = (dt.datetime(1677, 9, 22), dt.datetime(2262, 4, 11))  # noqa: DTZ001 - bounds of a type without a zone
@@ -62,7 +65,7 @@ def carried(batches: Batches, format_: str) -> Batches:
                 operation="encode",
                 hint="put xd.cast(...) or xd.transform(...) before it, or leave it out with xd.select(...)",
             ) from None
-    schema = pa.schema(fields, metadata=batches.schema.metadata)
+    schema = pa.schema(fields, metadata=told(batches.schema))
     timed = [number for number, each in enumerate(schema) if _is_bound(each.type, bounds)]
     if not timed and schema.equals(batches.schema, check_metadata=True):
         return batches
@@ -104,7 +107,7 @@ def _as(array: Any, kind: Kind) -> Any:
     if _types.is_dictionary(array.type):
         array = array.dictionary_decode()
     elif _types.is_run_end_encoded(array.type):
-        array = pc.run_end_decode(array)
+        array = _compute.run_end_decode(array)
     if isinstance(array.type, pa.UuidType):
         array = pa.array([None if each is None else str(each) for each in array.to_pylist()], pa.string())
     elif isinstance(array.type, pa.BaseExtensionType):
@@ -123,19 +126,21 @@ def _demand_within(array: Any, name: str, bounds: _Bounds, first_row: int) -> No
     unit = "us" if not _types.is_timestamp(array.type) else array.type.unit
     low, high = (_counted(each, unit) for each in bounds)
     if _types.is_timestamp(array.type):
-        numbers = array.cast(pa.timestamp(unit)).cast(pa.int64()) if array.type.tz else array.cast(pa.int64())
+        numbers = (
+            array.cast(_arrow.timestamp(unit)).cast(pa.int64()) if array.type.tz else array.cast(pa.int64())
+        )
     elif _types.is_date32(array.type):
         numbers = array.cast(pa.int32()).cast(pa.int64())
         low, high = low // 86_400_000_000, high // 86_400_000_000
     else:
         numbers = array.cast(pa.int64())
         low, high = low // 1_000, high // 1_000
-    compute: Any = pc
-    fits = compute.and_(
-        compute.greater_equal(numbers, max(low, -(2**63))), compute.less_equal(numbers, min(high, 2**63 - 1))
+    fits = _compute.and_(
+        _compute.greater_equal(numbers, max(low, -(2**63))),
+        _compute.less_equal(numbers, min(high, 2**63 - 1)),
     )
-    if compute.all(fits).as_py() is False:
-        row = compute.index(compute.fill_null(fits, True), pa.scalar(False)).as_py()
+    if _compute.all(fits).as_py() is False:
+        row = _compute.index(_compute.fill_null(fits, True), pa.scalar(False)).as_py()
         years = f"the years {bounds[0].year} to {bounds[1].year}"
         raise _unfit(first_row + row, name, f"a moment outside {years} has no form here")
 
@@ -256,7 +261,9 @@ def _in_avro(kind: Kind) -> Kind:
 
 def _is_not_in_avro(kind: Kind) -> bool:
     return (
-        _any_of(kind, (_types.is_duration, _types.is_interval, _types.is_null, _types.is_union, _types.is_uint64))
+        _any_of(
+            kind, (_types.is_duration, _types.is_interval, _types.is_null, _types.is_union, _types.is_uint64)
+        )
         or _any_of(kind, (_types.is_fixed_size_list, _types.is_string_view, _types.is_binary_view))
         or (_types.is_timestamp(kind) and kind.unit == "ns")
         or (_types.is_time(kind) and kind.unit == "ns")

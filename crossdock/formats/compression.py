@@ -33,12 +33,22 @@ def decompress(chunks: Iterable[Chunk], compression: str) -> Iterator[bytes]:
         IntegrityError: The bytes are damaged, or end early.
         MissingExtraError: snappy needs a package that is not installed.
     """
-    if compression in ("zstd", "lz4"):
-        yield from _by_arrow(chunks, compression)
-    elif compression == "snappy":
+    if compression == "snappy":
         yield from _unsnappy(chunks)
+    elif compression in ("zstd", "lz4"):
+        yield from _by_arrow(_some(chunks, compression), compression)
     else:
-        yield from _by_object(chunks, compression)
+        yield from _by_object(_some(chunks, compression), compression)
+
+
+def _some(chunks: Iterable[Chunk], compression: str) -> Iterator[Chunk]:
+    """Nothing at all is cut short: even of no bytes each of these makes some, unlike snappy's framing."""
+    begun = False
+    for chunk in chunks:
+        begun = begun or len(chunk) > 0
+        yield chunk
+    if not begun:
+        raise _damaged(compression, "it is empty")
 
 
 def compress(chunks: Iterable[Chunk], compression: str, level: int | None = None) -> Iterator[bytes]:
@@ -166,7 +176,7 @@ def _by_arrow(chunks: Iterable[Chunk], compression: str) -> Iterator[bytes]:
     while True:
         try:
             out = stream.read(_STEP_BYTES)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, IntegrityError) as error:
             if source.failure is not None:
                 raise
             raise _damaged(compression, str(error)) from error

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from crossdock.batches import Batches
-from crossdock.errors import ConfigError
+from crossdock.errors import ConfigError, RowError
 from crossdock.formats.bad_rows import BadRows
 from crossdock.formats.blocks import QuotedRows, blocks_of
 from crossdock.formats.incoming import Incoming
 from crossdock.formats.options import CsvRead
 from crossdock.formats.request import Request
 from crossdock.formats.schemas import demand_unique, fitted, resolve, settled
-from crossdock.formats.spelled import from_text, is_spelled
+from crossdock.formats.spelled import from_text, is_bytes, is_spelled
 from crossdock.formats.text import Refused, as_file, parsed, utf8
 
 __all__ = ["read_csv"]
@@ -110,7 +110,7 @@ class _Parser:
             invalid_row_handler=note,  # type: ignore[arg-type]
         )
 
-    def explain(self, error: pa.ArrowInvalid) -> tuple[str, str]:
+    def explain(self, error: pa.ArrowInvalid, row: bytes) -> tuple[str, str]:  # noqa: ARG002 - the parser says it
         text = str(error).partition("\n")[0]
         found = _COLUMN.match(text)
         if found is None:
@@ -201,7 +201,14 @@ def _fields(row: bytes, options: CsvRead) -> list[str]:
         escape_char=options.escape or False,
         newlines_in_values=True,
     )
-    return list(pacsv.read_csv(as_file(row), read, parse).schema.names)
+    try:
+        return list(pacsv.read_csv(as_file(row), read, parse).schema.names)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise RowError(
+            f"the first row cannot be read: {str(error).partition(chr(10))[0]}",
+            operation="decode",
+            hint="is it a CSV, in UTF-8? else give encoding=",
+        ) from error
 
 
 def _schema(parser: _Parser, body: bytes, request: Request, where: str) -> pa.Schema:
@@ -220,5 +227,13 @@ def _schema(parser: _Parser, body: bytes, request: Request, where: str) -> pa.Sc
 
 
 def _inferred(parser: _Parser, body: bytes, columns: list[str]) -> pa.Schema:
-    table, _ = parser.read(body, pa.schema([]), columns=columns)
-    return table.schema
+    try:
+        found = parser.read(body, pa.schema([]), columns=columns)[0].schema
+    except pa.ArrowInvalid as error:
+        raise RowError(
+            f"its rows cannot be read: {str(error).partition(chr(10))[0]}",
+            operation="decode",
+            hint="is it a CSV?",
+        ) from error
+    # What is no UTF-8 the parser takes for bytes; as text it is a bad row, with its place.
+    return pa.schema([each.with_type(pa.string()) if is_bytes(each.type) else each for each in found])

@@ -69,16 +69,17 @@ class Decode(Step):
         """Read what tells the schema; the rest as it is pulled."""
         from crossdock.formats.request import Request
 
-        incoming = Incoming.of(value)
-        kind = self._kind(incoming)
-        request = Request.of(schema=self.schema, types=self.types, columns=self.columns, evolve=self.evolve)
-        bad = BadRows(self.on_bad_row, name=incoming.name, what=f"decode {kind.format or 'auto'}")
-        plain = incoming
-        if kind.compression is not None:
-            from crossdock.formats.compression import decompress as unpacked
-
-            plain = Incoming(unpacked(incoming, kind.compression), name=incoming.name)
+        incoming = plain = Incoming.of(value)
         try:
+            kind = self._kind(incoming)
+            request = Request.of(
+                schema=self.schema, types=self.types, columns=self.columns, evolve=self.evolve
+            )
+            bad = BadRows(self.on_bad_row, name=incoming.name, what=f"decode {kind.format or 'auto'}")
+            if kind.compression is not None:
+                from crossdock.formats.compression import decompress as unpacked
+
+                plain = Incoming(unpacked(incoming, kind.compression), name=incoming.name)
             format_ = kind.format or _told(plain, incoming)
             made = _reader(format_)(plain, _read_options(format_, dict(self.given)), request, bad)
         except BaseException as error:

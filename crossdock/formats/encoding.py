@@ -33,7 +33,7 @@ _INSIDE = {
     "parquet": ("zstd", "snappy", "gzip", "lz4", "brotli"),
     "arrow": ("zstd", "lz4"),
     "arrow_stream": ("zstd", "lz4"),
-    "orc": ("zstd", "snappy", "zlib", "lz4"),
+    "orc": ("zstd", "snappy", "zlib"),  # pyarrow's ORC takes lz4 and packs nothing
     "avro": ("deflate", "bzip2", "xz"),
 }
 """Compressions that a format has inside; the first is the default, but Arrow is not compressed unless asked."""

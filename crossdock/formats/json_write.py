@@ -78,7 +78,9 @@ def _texts(column: Any) -> Any:
         return column.cast(pa.duration("us")).cast(pa.int64()).cast(pa.large_string())
     if types.is_timestamp(kind):
         return _quoted(pc.replace_substring(column.cast(pa.large_string()), " ", "T", max_replacements=1))
-    values = [None if value is None else json.dumps(_plain(value), ensure_ascii=False) for value in _listed(column)]
+    values = [
+        None if value is None else json.dumps(_plain(value), ensure_ascii=False) for value in _listed(column)
+    ]
     return pa.array(values, pa.large_string())
 
 

@@ -52,7 +52,7 @@ class RowParser(Protocol):
             pyarrow.ArrowInvalid: A value does not fit.
         """
 
-    def explain(self, error: pa.ArrowInvalid) -> tuple[str, str]:
+    def explain(self, error: pa.ArrowInvalid, row: bytes) -> tuple[str, str]:
         """The column to blame (or nothing), and the reason in words."""
 
 
@@ -81,7 +81,7 @@ def _by_halves(rows: list[bytes], parser: RowParser, bad: BadRows, seen: int) ->
         table, refused = parser.parse(b"".join(rows))
     except pa.ArrowInvalid as error:
         if len(rows) == 1:
-            column, reason = parser.explain(error)
+            column, reason = parser.explain(error, rows[0])
             bad.take(BadRow(number=seen + 1, raw=_text(rows[0]), reason=reason, column=column))
             return
         half = len(rows) // 2

@@ -263,9 +263,7 @@ def converted(rows: Batches, plan: Columns) -> Batches:
 
 
 def _column(array: Any, column: Column, first_row: int) -> Array:
-    made = cast(
-        array, column.convert, column=column.name, first_row=first_row, what=f"a {column.kind}"
-    )
+    made = cast(array, column.convert, column=column.name, first_row=first_row, what=f"a {column.kind}")
     if column.required and made.null_count:
         valid: Array = pc.is_valid(made)
         demand(made, valid, column=column.name, first_row=first_row, what="must not be null in this table")

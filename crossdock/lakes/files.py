@@ -139,7 +139,9 @@ class DataFiles:
             except CrossdockError:
                 left.append(name)
         if left:
-            error.add_note(f"{len(left)} objects could not be deleted below {self.place.url}, such as {left[0]}")
+            error.add_note(
+                f"{len(left)} objects could not be deleted below {self.place.url}, such as {left[0]}"
+            )
 
     @property
     def rows(self) -> int:

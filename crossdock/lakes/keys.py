@@ -53,8 +53,7 @@ class Keys:
 
         frame = batch.select(self._names).to_pandas()
         both = [
-            pd.util.hash_pandas_object(frame, index=False, hash_key=salt, categorize=False)
-            for salt in _SALTS
+            pd.util.hash_pandas_object(frame, index=False, hash_key=salt, categorize=False) for salt in _SALTS
         ]
         return np.column_stack([each.to_numpy() for each in both])
 

@@ -86,7 +86,7 @@ def _kept(kind: Kind, again: Kinds) -> Kind:
     return _nested(kind, again)
 
 
-def _nested(kind: Any, again: Kinds) -> Kind:
+def _nested(kind: Kind, again: Kinds) -> Kind:
     if any(is_one(kind) for is_one in _LISTS):
         return pa.list_(again(kind.value_type))
     if pa.types.is_struct(kind):
@@ -125,13 +125,13 @@ def fits(one: Kind, other: Kind) -> bool:
         return True
     whole = pa.types.is_integer(one) or (pa.types.is_decimal(one) and one.scale == 0)
     if pa.types.is_integer(other):
-        return whole  # beyond its range: a RowError
+        return bool(whole)  # beyond its range: a RowError
     if pa.types.is_decimal(other):
         if pa.types.is_integer(one):  # Arrow casts it only where every value of the type has room
-            return other.precision - other.scale >= _DIGITS[one.bit_width]
-        return pa.types.is_decimal(one) and one.scale <= other.scale
+            return bool(other.precision - other.scale >= _DIGITS[one.bit_width])
+        return bool(pa.types.is_decimal(one) and one.scale <= other.scale)
     if pa.types.is_float64(other):
-        return pa.types.is_float32(one) or (pa.types.is_integer(one) and one.bit_width <= 32)
+        return bool(pa.types.is_float32(one) or (pa.types.is_integer(one) and one.bit_width <= 32))
     if pa.types.is_list(one) and pa.types.is_list(other):
         return fits(one.value_type, other.value_type)
     if pa.types.is_map(one) and pa.types.is_map(other):

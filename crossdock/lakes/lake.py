@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pyarrow as pa
 
 from crossdock.batches import Batches
+from crossdock.connectors.sql.database import TableCapabilities
 from crossdock.errors import ConfigError
 from crossdock.lakes.columns import Columns
 from crossdock.lakes.files import DataFiles
-from crossdock.lakes.kinds import Kinds
+from crossdock.lakes.kinds import Kind
 from crossdock.lakes.options import LakeOptions
 from crossdock.lakes.place import Place
 from crossdock.lakes.request import Request
@@ -28,26 +29,7 @@ if TYPE_CHECKING:
     from crossdock.lakes.sink import LakeSink
     from crossdock.lakes.source import LakeSource
 
-__all__ = ["Asked", "Committed", "Found", "Lake", "LakeCapabilities"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LakeCapabilities:
-    """What a lake can do.
-
-    Attributes:
-        writable: It is a sink too.
-        upserts: Rows with new keys are inserted and others changed.
-        batch_ids: An append has a name, and is done once.
-        time_travel: Earlier versions of a table can be read.
-        transactions: Readers see all of a write or nothing.
-    """
-
-    writable: bool
-    upserts: bool
-    batch_ids: bool
-    time_travel: bool
-    transactions: bool
+__all__ = ["Asked", "Committed", "Found", "Lake", "columns_asked", "inner_url"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +76,11 @@ class Lake(abc.ABC):
         storage: The store's own, as the user gave them.
     """
 
-    capabilities: LakeCapabilities
+    capabilities: TableCapabilities
     options_class: ClassVar[type[LakeOptions]]
     format: ClassVar[str]
-    kinds: ClassVar[Kinds]
     folds_case: ClassVar[bool]
+    upserts: ClassVar[bool]
 
     url: str
     options: Any
@@ -110,11 +92,7 @@ class Lake(abc.ABC):
         Raises:
             ConfigError: The URL or an option is wrong.
         """
-        own = {
-            name
-            for row in describe_options(cls.options_class)
-            for name in (row["name"], *row["aliases"])
-        }
+        own = {name for row in describe_options(cls.options_class) for name in (row["name"], *row["aliases"])}
         mine = {name: value for name, value in options.items() if name in own}
         rest = {name: value for name, value in options.items() if name not in own}
         parsed = parse_options(cls.options_class, mine, where=url)
@@ -123,9 +101,14 @@ class Lake(abc.ABC):
         except ConfigError as error:
             for name in rest:
                 near = difflib.get_close_matches(name, own, n=1)
-                if near and f"unknown option {name!r}" in error.cause:
+                if near and f"option {name!r}" in error.cause:
                     error.hint = f"did you mean {near[0]!r}?"
             raise
+
+    @staticmethod
+    @abc.abstractmethod
+    def kinds(kind: Kind) -> Kind:
+        """The type that a type is kept in; see ``kinds``."""
 
     @abc.abstractmethod
     def __init__(self, url: str, options: Any = None, storage: Mapping[str, Any] | None = None) -> None: ...

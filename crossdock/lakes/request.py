@@ -51,11 +51,11 @@ def requested(
     if batch_id is not None and not 0 < len(batch_id) <= 200:
         raise ConfigError("a batch_id has 1 to 200 characters", operation="write")
     if evolve not in (None, "never", "missing", "add", "drop"):
-        raise ConfigError(
-            f"evolve is 'never', 'missing', 'add' or 'drop', not {evolve!r}", operation="write"
-        )
+        raise ConfigError(f"evolve is 'never', 'missing', 'add' or 'drop', not {evolve!r}", operation="write")
     if mode == "replace" and evolve is not None:
-        raise ConfigError("a replaced table gets the stream's columns, so evolve means nothing", operation="write")
+        raise ConfigError(
+            "a replaced table gets the stream's columns, so evolve means nothing", operation="write"
+        )
     return Request(
         mode=mode,
         key=columns,

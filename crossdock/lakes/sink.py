@@ -8,9 +8,16 @@ from typing import Any
 
 from crossdock.batches import Batches
 from crossdock.connectors.budget import share_one_heap
-from crossdock.errors import ConfigError, ConnectionLostError, NotFoundError, Retry, StalledError, UnsupportedError
+from crossdock.errors import (
+    ConfigError,
+    ConnectionLostError,
+    NotFoundError,
+    Retry,
+    StalledError,
+    UnsupportedError,
+)
 from crossdock.lakes.columns import Columns, converted, planned
-from crossdock.lakes.lake import Committed, Found, Lake
+from crossdock.lakes.lake import Found, Lake
 from crossdock.lakes.request import Request, requested
 from crossdock.model import Receipt, Verification, Version
 from crossdock.options import public_options
@@ -24,7 +31,9 @@ class LakeSink(Task):
 
     def __init__(self, lake: Lake) -> None:
         if not lake.capabilities.writable:
-            raise ConfigError("this is a source only", operation="open", where=lake.url, hint="choose another sink")
+            raise ConfigError(
+                "this is a source only", operation="open", where=lake.url, hint="choose another sink"
+            )
         self.lake = lake
         share_one_heap()
         self.name = f"{type(self).__name__}({self.url})"
@@ -94,7 +103,7 @@ class LakeSink(Task):
 
     def _planned(self, rows: Batches, found: Found | None, request: Request) -> Columns:
         lake = self.lake
-        if request.mode == "upsert" and not lake.capabilities.upserts:
+        if request.mode == "upsert" and not lake.upserts:
             raise UnsupportedError(
                 f"{lake.format}'s library holds the whole stream for an upsert",
                 operation="write",
@@ -124,7 +133,13 @@ class LakeSink(Task):
         return plan
 
     def _written(
-        self, table: str | None, found: Found | None, plan: Columns, request: Request, rows: Batches, began: float
+        self,
+        table: str | None,
+        found: Found | None,
+        plan: Columns,
+        request: Request,
+        rows: Batches,
+        began: float,
     ) -> Receipt:
         lake = self.lake
         files = lake.drafted(table, found, plan)

@@ -21,7 +21,9 @@ class Stats:
         self.rows = 0
         # Nested columns would need nested counts.
         self._counted = [each.name for each in list(schema)[:_COLUMNS] if not pa.types.is_nested(each.type)]
-        self._bounded = {each.name for each in schema if each.name in self._counted and _is_ordered(each.type)}
+        self._bounded = {
+            each.name for each in schema if each.name in self._counted and _is_ordered(each.type)
+        }
         self._nulls = dict.fromkeys(self._counted, 0)
         self._bounds: dict[str, tuple[Any, Any]] = {}
 
@@ -37,7 +39,7 @@ class Stats:
 
     def _widen(self, name: str, column: Any) -> None:
         try:
-            found = pc.min_max(column).as_py()
+            found: Any = pc.min_max(column).as_py()
         except (ValueError, OverflowError):  # a moment for which Python has no value
             found = None
         if found is None or _is_boundless(column, found):

@@ -7,7 +7,8 @@ what they did, so that a test can prove that its fault really happened. `FaultPr
 server.
 
 The suites are the specification: `StoreSuite` of the port, `SourceSuite` and `SinkSuite` of the tasks over it, `PairSuite` of
-every source into every sink; `TableSuite` of connectors that move rows. An `End` (a `TableEnd`) is what they are given;
+every source into every sink; `TableSuite` of connectors that move rows, `CodecSuite` of formats. An `End` (a `TableEnd`, a
+`CodecEnd`) is what they are given;
 `Watcher` looks at a destination while something runs.
 
 Everything here is imported late: naming one server never loads the other's libraries.
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossdock.testing.api import EmbeddedAPI
     from crossdock.testing.clouds import embedded_clouds
+    from crossdock.testing.codecs import CodecEnd, CodecSuite
     from crossdock.testing.ends import End
     from crossdock.testing.gcs import EmbeddedGCS
     from crossdock.testing.hostile import FULL_METADATA, HOSTILE_KEYS, HOSTILE_METADATA
@@ -46,6 +48,8 @@ __all__ = [
     "FULL_METADATA",
     "HOSTILE_KEYS",
     "HOSTILE_METADATA",
+    "CodecEnd",
+    "CodecSuite",
     "EmbeddedAPI",
     "EmbeddedGCS",
     "EmbeddedS3",
@@ -80,6 +84,8 @@ _HOMES = {
     "SinkSuite": "crossdock.testing.sink_suite",
     "SourceSuite": "crossdock.testing.source_suite",
     "StoreSuite": "crossdock.testing.store_suite",
+    "CodecEnd": "crossdock.testing.codecs",
+    "CodecSuite": "crossdock.testing.codecs",
     "TableEnd": "crossdock.testing.tables",
     "TableSuite": "crossdock.testing.tables",
     "Watcher": "crossdock.testing.watcher",

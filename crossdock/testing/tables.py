@@ -16,21 +16,20 @@ Example:
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
 import pyarrow as pa
 import pytest
-from hypothesis import strategies as st
 
 from crossdock.batches import Batches
 from crossdock.errors import ConfigError, CrossdockError, RowError, UnsupportedError
 from crossdock.model import Receipt
 from crossdock.testing.table_cases import CASES, Case
+from crossdock.testing.table_rows import Pulled, SourceDied, assert_same, numbered, tables_of
 
-__all__ = ["Pulled", "SourceDied", "TableEnd", "TableSuite", "assert_same", "numbered", "plain", "tables_of"]
+__all__ = ["Pulled", "SourceDied", "TableEnd", "TableSuite", "assert_same", "numbered"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +44,8 @@ class TableEnd:
         loses: Names of ``CASES`` that it is known, and documented, to change.
         modes: What the sink can do besides ``replace``.
         folds_case: Names of columns that differ in case only are the same.
+        merges: What is appended may have other columns: they are merged by name when the table is read, and two types of one name
+            are refused then.
         secrets: Texts that must not be in a pickle.
     """
 
@@ -55,6 +56,7 @@ class TableEnd:
     loses: frozenset[str] = frozenset()
     modes: frozenset[str] = frozenset({"append", "upsert"})
     folds_case: bool = False
+    merges: bool = False
     secrets: tuple[str, ...] = ()
 
     def write(self, rows: Any, table: str = "t", **options: Any) -> Receipt:
@@ -66,72 +68,6 @@ class TableEnd:
         """All of a table, by its first column."""
         found: pa.Table = self.source(table).read_all()
         return found.sort_by(found.column_names[0])
-
-
-class Pulled:
-    """A stream that counts what is pulled of it, and may die."""
-
-    def __init__(self, batches: Sequence[pa.RecordBatch], *, dies_after: int | None = None) -> None:
-        self.batches = batches
-        self.dies_after = dies_after
-        self.pulled = 0
-        self.closed = 0
-
-    def stream(self) -> Batches:
-        return Batches(self.batches[0].schema, self._each(), close=self._close)
-
-    def _each(self) -> Iterator[pa.RecordBatch]:
-        for number, batch in enumerate(self.batches):
-            if number == self.dies_after:
-                raise SourceDied
-            self.pulled += 1
-            yield batch
-
-    def _close(self) -> None:
-        self.closed += 1
-
-
-class SourceDied(Exception):  # noqa: N818 - what happened
-    """The source of a test is gone."""
-
-
-def numbered(values: pa.Array[Any] | Sequence[Any], kind: pa.DataType | None = None) -> pa.Table:
-    """A column called ``value`` beside the number of its row."""
-    array = values if isinstance(values, pa.Array) else pa.array(values, kind)
-    return pa.table({"n": pa.array(range(len(array)), pa.int64()), "value": array})
-
-
-def assert_same(expected: pa.Table, found: pa.Table) -> None:
-    """The same columns and the same values; a found type may be another that holds the same values."""
-    assert expected.column_names == found.column_names
-    assert expected.num_rows == found.num_rows
-    for name in expected.column_names:
-        assert plain(expected.column(name)) == plain(found.column(name)), name
-
-
-def plain(column: pa.ChunkedArray[Any]) -> list[Any]:
-    """Values to compare: moments and times as whole numbers of their finest unit, extension types as their values."""
-    array: Any = column.combine_chunks()  # the stubs know no array's own methods
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if isinstance(array.type, pa.BaseExtensionType):
-        return [None if value is None else str(value) for value in array.to_pylist()]
-    if pa.types.is_timestamp(array.type):
-        zoned = array.type.tz is not None
-        return [
-            None if each is None else (each, zoned)
-            for each in array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64()).to_pylist()
-        ]
-    if pa.types.is_time(array.type):
-        return list(array.cast(pa.time64("us")).cast(pa.int64()).to_pylist())
-    if pa.types.is_date(array.type):
-        return list(array.cast(pa.date32()).cast(pa.int32()).to_pylist())
-    return [_hashable(value) for value in array.to_pylist()]
-
-
-def _hashable(value: Any) -> Any:
-    """NaN equals itself; negative zero is not zero."""
-    return repr(value) if isinstance(value, float) else value
 
 
 class TableSuite:
@@ -300,9 +236,13 @@ class TableSuite:
         assert_same(expected, end.read())
 
     def test_a_column_too_many_is_refused_by_name(self, end: TableEnd) -> None:
-        """Before a row is pulled."""
+        """Before a row is pulled; or there, and null in the rows before."""
         self._demand(end, "append")
         end.write(numbered([1]))
+        if end.merges:
+            end.write(pa.table({"n": [2], "value": [2], "extra": [2]}), mode="append")
+            assert_same(pa.table({"n": [0, 2], "value": [1, 2], "extra": [None, 2]}), end.read())
+            return
         rows = Pulled(pa.table({"n": [2], "value": [2], "extra": [2]}).to_batches())
         with pytest.raises(ConfigError, match="'extra'"):
             end.write(rows.stream(), mode="append")
@@ -329,6 +269,11 @@ class TableSuite:
         """Nothing is rounded, cut or guessed to make it fit."""
         self._demand(end, "append")
         end.write(numbered([None], there))
+        if end.merges:
+            end.write(numbered([None], given), mode="append")
+            with pytest.raises(ConfigError, match="'value'"):
+                end.read()
+            return
         rows = Pulled(numbered([None], given).to_batches())
         with pytest.raises(ConfigError, match="'value'"):
             end.write(rows.stream(), mode="append")
@@ -361,37 +306,6 @@ class TableSuite:
     def _demand(self, end: TableEnd, mode: str) -> None:
         if mode not in end.modes:
             pytest.skip(f"this end does not {mode}")
-
-
-_TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
-_KINDS: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
-    (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
-    (pa.float64(), st.floats(allow_nan=False)),
-    (pa.string(), _TEXT),
-    (pa.binary(), st.binary(max_size=20)),
-    (pa.bool_(), st.booleans()),
-    (pa.date32(), st.dates()),
-    (pa.timestamp("us"), st.datetimes()),
-    (pa.decimal128(20, 4), st.decimals(min_value=-(10**15), max_value=10**15, places=4)),
-]
-
-
-def tables_of(kinds: Collection[str] | None = None) -> st.SearchStrategy[pa.Table]:
-    """Tables of up to 20 rows and five columns besides their numbers; of these types only, by their names."""
-    chosen = [each for each in _KINDS if kinds is None or str(each[0]) in kinds]
-    return _drawn(chosen)
-
-
-@st.composite
-def _drawn(
-    draw: Callable[[Any], Any], kinds: Sequence[tuple[pa.DataType, st.SearchStrategy[Any]]]
-) -> pa.Table:
-    count = draw(st.integers(0, 20))
-    columns = {"n": pa.array(range(count), pa.int64())}
-    for kind, values in draw(st.lists(st.sampled_from(kinds), max_size=5)):
-        drawn = draw(st.lists(st.none() | values, min_size=count, max_size=count))
-        columns[f"c{len(columns)}"] = pa.array(drawn, kind)
-    return pa.table(columns)
 
 
 _tables = tables_of()

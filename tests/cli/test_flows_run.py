@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
 import subprocess
 import sys
 
@@ -105,6 +108,7 @@ def test_parameters_are_listed(flows):
         ["day", "date", "required"],
         ["n", "int", "1"],
     ]
+    assert out.splitlines()[3].split() == ["words", "list", "of", "str", '["a"]']
     assert rows == [
         {"name": "day", "type": "date", "required": True, "help": "Which day."},
         {"name": "n", "type": "int", "required": False, "help": "How many.", "default": 1},
@@ -123,6 +127,28 @@ def test_parameters_are_listed(flows):
 )
 def test_what_a_flow_returns_is_printed(flows, flow, arguments, out):
     assert run("run", f"{flows}:{flow}", *arguments, "-q") == (0, out, "")
+
+
+def test_a_receipt_is_json_and_tasks_that_were_not_run_are_no_mistake(tmp_path):
+    (tmp_path / "pairs_of_a_test.py").write_text(
+        "import crossdock as xd\n\n"
+        f"source, sink = xd.source({str(tmp_path)!r} + '/'), xd.sink({str(tmp_path)!r} + '/out/')\n"
+        "with xd.one_task('copied') as copied:\n    sink(source(xd.param('name')))\n"
+        "with xd.one_task('other') as other:\n    sink(source(xd.param('name')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "crossdock", "run", "pairs_of_a_test:copied", "-p", "name=pairs_of_a_test.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    receipt = json.loads(done.stdout)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1), done.stderr
+    assert receipt["destination"] == f"file://{tmp_path}/out/pairs_of_a_test.py"
+    assert bytes.fromhex(receipt["digests"]["crc32c"])
 
 
 def test_json_is_one_object(flows):
@@ -204,6 +230,40 @@ def test_a_project_runs_on_workers_of_this_machine(tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["result"]["done"] == 18
+
+
+def test_a_sandbox_that_is_kept_is_used_by_another_command_until_ctrl_c(tmp_path):
+    """What it prints is what to type; the second run has nothing to do; afterwards nothing is left."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "AWS_PROFILE": "not of the sandbox"}
+    command = [sys.executable, "-m", "crossdock", "run", "migrate_bucket", "--keep"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as first:
+        told = []
+        while not told or not told[-1].startswith("crossdock run"):
+            told.append(first.stderr.readline().strip())
+            assert first.poll() is None, told
+        exported = dict(shlex.split(each)[1].split("=", 1) for each in told if each.startswith("export "))
+        for each in told:
+            if each.startswith("unset "):
+                environment.pop(each.removeprefix("unset "))
+        again = subprocess.run(
+            [sys.executable, "-m", *shlex.split(told[-1])],
+            capture_output=True,
+            text=True,
+            env={**environment, **exported},
+            timeout=60,
+            check=False,
+        )
+        first.send_signal(signal.SIGINT)
+        shown, _ = first.communicate(timeout=60)
+
+    assert {"AWS_ENDPOINT_URL_S3", "STORAGE_EMULATOR_HOST", "AWS_ACCESS_KEY_ID"} <= exported.keys()
+    assert "unset AWS_PROFILE" in told
+    assert (first.returncode, again.returncode) == (0, 0), again.stderr
+    assert "107 copied + 0 skipped" in shown
+    assert "0 copied + 107 skipped" in again.stdout
+    assert list(tmp_path.glob("crossdock-*")) == []
 
 
 @pytest.mark.parametrize("arguments", [["run", "--help"], ["flows", "ls"], ["flows", "show", "etl"]])

@@ -136,6 +136,10 @@ def test_an_object_that_cannot_be_deleted_is_named(ends):
         assert (code, set(gcs.objects("archive"))) == (5, {"a", "b", "c", "d"})
         assert out.startswith("not done: 1 of 2 objects were not deleted\n")
         assert "            failed: d: delete gs://archive/d:" in out
+        run = out.rsplit("next      crossdock runs resume ", 1)[1].strip()
+        gcs.faults.clear()
+        assert crossdock("resume", run, *where)[0] == 0
+        assert set(gcs.objects("archive")) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, ["a", "b", "c"]), ("n", 8, ["c", "d", "e"])])

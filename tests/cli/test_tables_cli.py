@@ -98,9 +98,47 @@ def test_head_of_every_format_by_its_name_and_by_being_told(lake, kind):
     for key in (f"x.{kind}", "nameless"):
         sink(xd.encode(kind)({"a": [1, 2], "b": ["x", None]}), key=key)
     by_name = crossdock("head", "--format", "json", f"{lake}/x.{kind}")
-    told = crossdock("head", "--format", "json", "--input-format", kind, f"{lake}/nameless")
+    told = crossdock("head", "--format", "json", "--from", kind, f"{lake}/nameless")
 
     assert lines(by_name[1]) == lines(told[1]) == [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
+
+
+def test_options_of_the_format_that_is_read(lake):
+    xd.sink(f"{lake}/")(b"a;b\n1;2,5\n", key="x.csv")
+    xd.sink(f"{lake}/")(b"a;b\n3;4,5\n", key="xs/y.csv")
+    options = ("--read-option", "delimiter=;", "--read-option", "decimal_point=,")
+    of_t = ("--read-option", "t.delimiter=;", "--read-option", "t.decimal_point=,")
+    one = crossdock("head", "--format", "json", f"{lake}/x.csv", *options)
+    many = crossdock("head", "--format", "json", "--from", "csv", f"{lake}/xs/", *options)
+    asked = crossdock("sql", "select a + b as c from t", "--format", "json", f"t={lake}/x.csv", *of_t)
+    wrong = crossdock("head", f"{lake}/x.csv", "--read-option", "delimeter=;")
+
+    assert [lines(each[1]) for each in (one, many, asked)] == [
+        [{"a": 1, "b": 2.5}],
+        [{"a": 3, "b": 4.5}],
+        [{"c": 3.5}],
+    ]
+    assert wrong[0] == 2
+    assert "did you mean 'delimiter'" in wrong[2]
+
+
+def test_a_table_of_a_lake(lake):
+    """By its own URL; a query reads only the files that can match, in one version of it."""
+    url = f"delta+file://{lake}/delta"
+    for year in (2023, 2024):
+        xd.sink(url)({"year": [year, year], "n": [1, None]}, table="trips", mode="append")
+    shown = crossdock("head", "--format", "json", "--columns", "n", f"{url}#trips")
+    told = crossdock("schema", "--json", f"{url}#trips")
+    asked = crossdock(
+        "sql",
+        "select count(*) as c from a join trips using (year) where a.n = 1",
+        f"{url}#trips",
+        f"a={url}#trips",
+    )
+
+    assert sorted(map(str, lines(shown[1]))) == ["{'n': 1}", "{'n': 1}", "{'n': None}", "{'n': None}"]
+    assert lines(told[1])[-1]["told_by"] == "lake"
+    assert asked[1].split() == ["c", "4"]
 
 
 def test_a_row_that_is_wrong_is_met_only_where_it_stands(lake):
@@ -119,8 +157,8 @@ def test_a_row_that_is_wrong_is_met_only_where_it_stands(lake):
         (["nope.csv"], 3, "no such object"),
         (["orders.csv", "--columns", "id,nope"], 2, "no column 'nope'"),
         (["orders.csv", "--table", "t"], 2, "these are objects"),
-        (["orders.csv", "--input-format", "xml"], 2, "no format 'xml'"),
-        (["orders.csv", "--input-format", "parquet"], 5, "not Parquet"),
+        (["orders.csv", "--from", "xml"], 2, "no format 'xml'"),
+        (["orders.csv", "--from", "parquet"], 5, "not Parquet"),
         (["shop.db"], 2, "neither its name"),
     ],
 )
@@ -414,7 +452,7 @@ def test_names_of_tables():
         (["from t", "a/2024-05.csv", "b/x.csv"], 2, "write NAME="),
         (["from t", "a/x.csv", "b/x.csv"], 2, "two tables are called 'x'"),
         (["from t", "x=LAKE/orders.csv", "--option", "y.key=1"], 2, "no table 'y'"),
-        (["from t", "x=LAKE/orders.csv", "--input-format", "y=csv"], 2, "no table 'y'"),
+        (["from t", "x=LAKE/orders.csv", "--from", "y=csv"], 2, "no table 'y'"),
         (["from t", "LAKE/orders.csv", "--out-mode", "append"], 2, "go with --out"),
         (["from t", "LAKE/orders.csv", "-o", "LAKE/out"], 2, "does not tell the format"),
         (["from t", "LAKE/orders.csv", "-o", "LAKE/"], 2, "no object"),

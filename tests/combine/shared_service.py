@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from crossdock.combine.runners.allotting import Allotter
 from crossdock.connectors.pace import REQUEST_COST, Pace, starting_limit
@@ -67,11 +67,13 @@ class Service:
         self.numbers = itertools.count()
         self.allotter = Allotter()
         self.everyone = [
-            Worker(f"w{n}", Ration(Pace(limit=starting_limit(self.workers))), self.threads)
+            Worker(
+                f"w{n}", Ration(Pace(limit=starting_limit(self.workers)), self.dice.random()), self.threads
+            )
             for n in range(self.workers)
         ]
         for worker in self.everyone:
-            self.later(self.dice.random() * 0.5, self.tell, worker)
+            self.later(0.2 + self.dice.random() * 0.1, self.tell, worker)
 
     def later(self, delay, function, *args):
         heapq.heappush(self._events, (self.now + delay, next(self.numbers), function, args))
@@ -96,7 +98,7 @@ class Service:
         return sum(worker.under_way for worker in self.everyone)
 
     def allowed(self, worker):
-        return worker.ration.allowed(now=self.now, processes=self.workers)
+        return worker.ration.allowed(now=self.now)
 
     def watch(self):
         """How long the processes together may have more than the limit: what they may and want counts."""
@@ -151,9 +153,8 @@ class Service:
             self.later(self.delay_s, self.hear, worker, use)
 
     def hear(self, worker, use: Use):
-        fields = (use.wish, use.used, use.ended, use.refused_under, use.wait_s)
-        message = {"worker": worker.name, "origin": worker.name, "uses": [(*PLACE, *fields)]}
-        self.allotter.heard(message, now=self.now)
+        message = {"worker": worker.name, "origin": worker.name, "uses": [(*PLACE, *astuple(use))]}
+        self.allotter.heard(message, now=self.now, processes=self.workers)
         due = self.allotter.due(now=self.now, processes=self.workers)
         if due is None:
             return
@@ -164,5 +165,5 @@ class Service:
                     self.later(self.delay_s, self.obey, each, Word(*word))
 
     def obey(self, worker, word):
-        worker.ration.obey(RUN, word, now=self.now)
+        worker.ration.obey(RUN, word, now=self.now, processes=self.workers)
         self.fill(worker)

@@ -16,6 +16,8 @@ from hypothesis import given, strategies as st
 
 import crossdock as xd
 from crossdock.connectors.azure import AzureOptions, AzureStore, copying, headers, metadata as azure_metadata
+from crossdock.connectors.azure.client import Client
+from crossdock.connectors.layers import layered
 from crossdock.errors import (
     ConnectionLostError,
     CrossdockError,
@@ -25,6 +27,8 @@ from crossdock.errors import (
     Retry,
     UnsupportedError,
 )
+from crossdock.flows.listing import Listing
+from crossdock.flows.listing.ranges import Shape
 from crossdock.model import ABSENT, ANY, Condition, Digests, Metadata, Version
 from crossdock.options import Secret
 from crossdock.testing.suite.base import content, digests_of, keys_in
@@ -389,6 +393,89 @@ class TestListings:
         assert [f"{number:02d}" for number in range(14, 35)] == keys_in(
             open_store(azurite.url, name), start_after="13"
         )
+
+    def test_a_container_that_can_start_anywhere_is_listed_in_ranges(self, azurite, name, monkeypatch):
+        """Found out by ``check``, with a key that is there. Exact at any key, within the prefix, and a page is one request."""
+        monkeypatch.setattr("crossdock.connectors.azure.listing._PAGE", 10)
+        monkeypatch.setattr("crossdock.connectors.azure.listing._TRIED", 5)
+        keys = [
+            f"{head}/{n:03d}{tail}" for head in ("o", "p", "q") for n in range(60) for tail in ("", "/x&y")
+        ]
+        for key in keys:
+            azurite.container(name).upload_blob(key, b"")
+        with meddling(azurite.url, lambda *_: None) as (url, seen):
+            store = open_store(url, name)
+            before = store.capabilities.seekable_listing
+            store.check()
+            checks, after = len(seen), store.capabilities.seekable_listing
+            ours = [key for key in keys if key.startswith("p/")]
+            for start in ("p/", "p/000", "p/0300", "p/030/x", "p/059/x&y", "p/07"):
+                del seen[:]
+                assert [key for key in ours if key > start] == keys_in(store, prefix="p/", start_after=start)
+                assert len(seen) <= 2 + len([key for key in ours if key > start]) // 10
+            del seen[:]
+            with Listing(layered(store), "p/", shape=Shape(first=1, stretch=2, window=12)) as listing:
+                listed = [info.key for page in listing for info in page]
+
+        assert (before, after, checks) == (False, True, 2)
+        assert ours == listed
+        assert sum("startFrom=" in target for _, target in seen) > 2
+        assert sorted(keys) == keys_in(store)
+
+    def test_a_start_beyond_the_first_plane_is_exact_too(self, azurite, name, store, monkeypatch):
+        monkeypatch.setattr("crossdock.connectors.azure.listing._TRIED", 3)
+        keys = [f"{head}{tail}" for head in "ab" for tail in ("", "x", "\ue000", "\uffee", "\U0001f680", "z")]
+        for key in keys:
+            azurite.container(name).upload_blob(key, b"")
+        store.check()
+
+        assert store.capabilities.seekable_listing
+        for after in keys:
+            assert [key for key in sorted(keys) if key > after] == keys_in(store, start_after=after)
+
+    @pytest.mark.parametrize("service", ["ignores", "refuses", "starts later"])
+    def test_a_service_that_cannot_start_anywhere_is_listed_from_its_beginning(
+        self, azurite, name, store, monkeypatch, service
+    ):
+        """An older service; one that understands the start in another way would be found by the same question."""
+        monkeypatch.setattr("crossdock.connectors.azure.listing._TRIED", 5)
+        for number in range(20):
+            azurite.container(name).upload_blob(f"d/{number:02d}", b"")
+        plain, asked = Client.call, []
+
+        def other(client, operation, method, key, *, query=None, **rest):
+            query = dict(query or {})
+            start = query.pop("startFrom", None)
+            if start is not None:
+                asked.append(start)
+                if service == "refuses":
+                    raise UnsupportedError("unknown version", operation=operation)
+                if service == "starts later":
+                    query["startFrom"] = f"d/{start}"
+            return plain(client, operation, method, key, query=query, **rest)
+
+        monkeypatch.setattr(Client, "call", other)
+        store.check()
+
+        assert asked == ["d/03"]
+        assert not store.capabilities.seekable_listing
+        assert [f"d/{number:02d}" for number in range(8, 20)] == keys_in(store, start_after="d/07")
+        assert asked == ["d/03"]
+
+    def test_a_service_that_starts_elsewhere_after_all_is_loud(self, azurite, name, store, monkeypatch):
+        monkeypatch.setattr("crossdock.connectors.azure.listing._TRIED", 5)
+        for number in range(20):
+            azurite.container(name).upload_blob(f"{number:02d}", b"")
+        store.check()
+        plain = Client.call
+
+        def forgetful(client, *args, query=None, **rest):
+            return plain(client, *args, query={k: v for k, v in query.items() if k != "startFrom"}, **rest)
+
+        monkeypatch.setattr(Client, "call", forgetful)
+
+        with pytest.raises(ConnectionLostError, match="asked to start at '07', it starts at '00'"):
+            keys_in(store, start_after="07")
 
     def test_a_failing_page_is_asked_for_again_and_none_is_lost(self, azurite, name, store, monkeypatch):
         monkeypatch.setattr("crossdock.connectors.azure.listing._PAGE", 10)

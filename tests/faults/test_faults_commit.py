@@ -84,13 +84,17 @@ def test_the_destination_holds_the_same_already(writing, size, tmp_path, record)
 @SIZES
 @pytest.mark.fault("exists-different")
 def test_the_destination_holds_something_else(writing, size, tmp_path, record):
-    """It is replaced only if that was asked for, found by digest where the size is the same."""
+    """It is replaced only if that was asked for, found by digest where the size is the same.
+
+    Listings have no digest of large objects in common, and by default the later of two equal sizes counts as the same: so
+    digests are asked for, or it would matter whether a second passed between the two writes.
+    """
     other = body_of(size, seed=2)
     body = prepare(writing, size, old=other)
 
     kept = migrate(writing, tmp_path / "never", overwrite="never")
     held = writing.sink.held("k")
-    replaced = migrate(writing, tmp_path / "if-different")
+    replaced = migrate(writing, tmp_path / "if-different", compare="checksum")
 
     assert (numbers(kept), held) == ((1, 0, 1, 0, 0), other)
     assert (numbers(replaced), writing.sink.held("k")) == ((1, 1, 0, 0, 0), body)

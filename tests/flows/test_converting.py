@@ -206,6 +206,20 @@ def test_a_foreign_object_in_the_way_is_replaced_or_stays_as_asked():
     assert tables(sink)["a.parquet"]["n"].to_pylist() == [1]
 
 
+def test_every_object_is_in_the_record_with_its_rows_and_its_output():
+    source, sink = filled(many(6) | {"day/0006.jsonl": lines({"id": 12}, {"id": 13}, {"id": 14})}), there()
+
+    report = converted(source, sink, target_size="1MiB")
+
+    (key,) = contents(sink)
+    rows = report.to_arrow().to_pylist()
+    assert [row["rows"] for row in rows] == [2] * 6 + [3]
+    assert {row["destination"] for row in rows} == {key}
+    assert [row["made_rows"] for row in rows] == [15] + [None] * 6
+    assert rows[0]["made_bytes"] == len(contents(sink)[key]) == report.made.bytes
+    assert "rows made" in report.to_html()
+
+
 # -- what is wrong with objects ------------------------------------------------------------------------------------
 
 
@@ -248,6 +262,20 @@ def test_bad_rows_are_skipped_or_kept_elsewhere():
     assert (skipped.made.rows, letters.made.rows) == (2, 2)
     (letter,) = contents(kept).values()
     assert json.loads(letter)["raw"] == "nonsense"
+
+
+def test_options_of_the_destination_are_not_those_of_another_kind_of_store(tmp_path):
+    source, kept = filled({"a.jsonl": b'{"n": 1}\nnonsense\n'}), there()
+
+    report = xd.convert(
+        f"{source}/",
+        f"{tmp_path}/out/",
+        bad_rows=f"{kept}/",
+        sink_options={"missing_root_is_empty": True},
+        run_dir=run_dir(),
+    )
+
+    assert (report.made.rows, len(contents(kept))) == (1, 1)
 
 
 def test_columns_that_differ_are_united_and_what_lacks_is_null():
@@ -433,6 +461,100 @@ def _denying(denied):
             raise xd.DeniedError("not yours", operation="read", key=key)
 
     return before
+
+
+def test_a_second_attempt_at_the_same_moment_finds_what_the_first_wrote():
+    """As a worker that was taken for dead: its commit is refused, and what is there is what it was about to write."""
+    source, store, raced = filled(many(5)), Troubled(), []
+
+    def race(verb, key):
+        if verb == "put" and not raced:
+            raced.append(key)
+            xd.convert(f"{source}/", store.sink(), target_size="1MiB", run_dir=run_dir())
+
+    store.before = race
+    report = xd.convert(f"{source}/", store.sink(), target_size="1MiB", run_dir=run_dir())
+
+    assert raced
+    assert (report.counts.copied, report.methods, report.exit_code) == (5, {"found": 5}, 0)
+    assert report.made.rows == 10
+    assert ids(store.url) == list(range(10))
+
+
+def test_another_writer_in_between_is_not_overwritten():
+    source, store, raced = filled(many(5)), Troubled(), []
+
+    def race(verb, key):
+        if verb == "put" and not raced:
+            raced.append(key)
+            store.put(key, b"of somebody else")
+
+    store.before = race
+    report = xd.convert(f"{source}/", store.sink(), target_size="1MiB", run_dir=run_dir())
+
+    assert raced
+    assert [group.reason for group in report.failures] == ["destination changed"]
+    assert set(contents(store.url).values()) == {b"of somebody else"}
+
+
+def test_an_output_is_not_made_again_without_what_was_in_it():
+    """An object whose rows are in the output went away since: the mended one fails rather than the output losing rows."""
+    store, sink, directory = Troubled(), there(), run_dir()
+    for key, body in many(6).items():
+        store.put(key, body)
+    store.before = _denying("day/0003.jsonl")
+    xd.convert(store.source(), f"{sink}/", target_size="1MiB", run_dir=directory)
+    before = generations(sink)
+    xd.source(f"{store.url}/").store.delete("day/0001.jsonl")
+
+    again = xd.retry(directory)
+
+    assert (again.counts.copied, again.counts.failed) == (5, 1)
+    assert [group.reason for group in again.failures] == ["source changed"]
+    assert generations(sink) == before
+
+
+def test_too_many_bad_objects_leave_no_output():
+    bad = {f"bad/{number:04d}.jsonl": b"garbage" for number in range(5, 125)}
+    source, sink = filled(many(5, prefix="bad") | bad | many(3, prefix="good")), there()
+
+    report = converted(source, sink, target_size="1MiB", schema={"id": "int64", "name": "string"})
+
+    assert (report.counts.copied, report.counts.failed) == (3, 125)
+    assert {key.rpartition("/")[0] for key in contents(sink)} == {"good"}
+    assert "too many to be left out" in report.failures[0].message
+
+
+def test_only_bad_objects_leave_no_output():
+    source, sink = filled({"a.jsonl": b"garbage", "b.jsonl": b"garbage"}), there()
+
+    report = converted(source, sink, target_size="1MiB", schema={"id": "int64"})
+
+    assert (report.counts.failed, report.failures[0].reason, contents(sink)) == (2, BAD_ROWS, {})
+
+
+def test_a_step_that_fails_fails_the_output_and_leaves_nothing():
+    def refuse(batch):
+        raise ValueError("not these")
+
+    source, sink = filled(many(3)), there()
+
+    report = converted(source, sink, steps=xd.transform(refuse, schema={"id": "int64"}))
+
+    assert (report.counts.failed, contents(sink)) == (3, {})
+    assert "not these" in report.failures[0].message
+
+
+def test_what_a_killed_run_left_open_is_cleaned_up_by_its_ledger():
+    """Each output announces its upload; ``cleanup`` finds it by the run."""
+    source, sink, directory = filled(many(3)), there(), run_dir()
+    converted(source, sink, run_dir=directory)
+    store = xd.sink(f"{sink}/").store
+    store.begin("day/0001.parquet", part_size_bytes=5 << 20)
+
+    report = xd.cleanup(directory)
+
+    assert [each.key for each in report.removed] == ["day/0001.parquet"]
 
 
 # -- what is asked -------------------------------------------------------------------------------------------------

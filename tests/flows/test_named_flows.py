@@ -18,7 +18,7 @@ import crossdock as xd
 from crossdock.errors import ConfigError, MissingExtraError, NotFoundError, TaskFailed
 from crossdock.flows.named import call_flow, find_flow
 from crossdock.flows.named.parameters import REQUIRED, parameters_of
-from crossdock.flows.named.values import is_readable, read_value, type_text
+from crossdock.flows.named.values import is_readable, read_value, text_of, type_text
 from crossdock.testing import EmbeddedWebhook
 
 
@@ -62,6 +62,7 @@ def test_a_text_stands_for_a_value_of_the_type(text, kind, value):
 
     assert is_readable(kind)
     assert (value, type(value)) == (read, type(read))
+    assert read_value(text_of(value), kind) == value
 
 
 @pytest.mark.parametrize(
@@ -336,7 +337,8 @@ def test_a_sandbox_is_a_file_beside_the_flow(project):
 
     (project / "sandbox.py").write_text(
         "from contextlib import contextmanager\n\n@contextmanager\ndef sandbox():\n"
-        "    yield {'name': 'sand', 'times': 3, 'of_another_flow': 1}\n"
+        "    yield {'name': 'sand', 'times': 3, 'numbers': [2, 4], 'of_another_flow': 1}\n"
+        "    print('closed')\n"
     )
     told = []
     assert call_flow(flow, {"times": "2"}, in_sandbox=True, told=told.append) == (
@@ -344,6 +346,22 @@ def test_a_sandbox_is_a_file_beside_the_flow(project):
         None,
     )
     assert told == ["sandbox of nightly.py:greet, gone when it ends: name=sand"]
+
+
+def test_a_map_that_is_returned_has_ended_before_its_sandbox(project):
+    (project / "sandbox.py").write_text(
+        "import threading\nfrom contextlib import contextmanager\n\nis_open = threading.Event()\n\n"
+        "@contextmanager\ndef sandbox():\n    is_open.set()\n    yield {}\n    is_open.clear()\n"
+    )
+    (project / "mapped.py").write_text(
+        "import crossdock as xd\nimport sandbox\n\n"
+        "def seen(numbers: list[int]):\n"
+        "    return xd.task(lambda n: sandbox.is_open.is_set()).map(numbers, runner=xd.LocalRunner(threads=1))\n"
+    )
+    numbers = json.dumps(list(range(500)))
+    result = call_flow(find_flow("mapped.py:seen"), {"numbers": numbers}, in_sandbox=True)
+
+    assert set(result.results()) == {True}
 
 
 @pytest.fixture

@@ -262,6 +262,33 @@ def test_a_move_that_a_limit_stopped_deletes_nothing_and_a_resume_does_the_rest(
     assert xd.resume(run).ok  # once more: nothing is left
 
 
+def test_a_move_of_one_object_that_was_killed_before_its_deletion_is_resumed(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"1")
+    run = f"{tmp_path}/run/"
+    monkeypatch.setenv("CROSSDOCK_CRASH_AT", "report-written")
+
+    killed = subprocess.run(
+        [sys.executable, "-c", CRASH, "move", f"{tmp_path}/a", f"{tmp_path}/b", run, "{}"],
+        check=False,
+        capture_output=True,
+    )
+    monkeypatch.delenv("CROSSDOCK_CRASH_AT")
+    report = xd.resume(run)
+
+    assert killed.returncode == -9, killed.stderr
+    assert (report.ok, report.state, report.counts.copied, numbers(report)) == (
+        True,
+        "complete",
+        1,
+        (1, 1, 0, 0, 0, 0),
+    )
+    assert (report.run_dir, (tmp_path / "a").exists(), (tmp_path / "b").read_bytes()) == (
+        f"file://{tmp_path}/run",
+        False,
+        b"1",
+    )
+
+
 def test_a_resumed_move_proves_as_much_as_was_required(run):
     """The copy that was made first is replaced before the resume: its source stays."""
     source, sink = filled(MANY), filled({})

@@ -19,6 +19,7 @@ from pyarrow import BufferReader
 
 import crossdock as xd
 from benchmarks.crash_kit import SECRETS, Command, Seen
+from crossdock import crash_points
 from crossdock.testing import EmbeddedGCS, EmbeddedS3
 
 OBJECTS = 10_000
@@ -31,7 +32,8 @@ import crossdock as xd
 
 def main():
     asked = json.loads(sys.argv[1])
-    with xd.DaskRunner(n_workers=2) as runner:
+    dask = asked.pop("dask")
+    with xd.DaskRunner(n_workers=2) if dask else xd.LocalRunner(threads=2, window=2) as runner:
         report = xd.convert(**asked, runner=runner)
     print(json.dumps(report.to_dict()), flush=True)
     sys.exit(report.exit_code)
@@ -62,14 +64,18 @@ def gcs():
         yield server
 
 
-def begin(asked, place) -> Command:
+def begin(asked, place, *, dask: bool = False, crash_at: str = "") -> Command:
     place.write_text(CODE)  # workers import the main module: it has to be a file
+    environment = {**os.environ, **SECRETS, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop(crash_points.VARIABLE, None)
+    if crash_at:
+        environment[crash_points.VARIABLE] = crash_at
     return Command(
         subprocess.Popen(
-            [sys.executable, str(place), json.dumps(asked)],
+            [sys.executable, str(place), json.dumps({**asked, "dask": dask})],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **SECRETS, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=environment,
             start_new_session=True,
         )
     )
@@ -94,7 +100,7 @@ def test_everything_is_killed_and_no_row_is_lost_or_doubled(s3, gcs, tmp_path, m
         "source_options": {"endpoint_url": s3.url, **S3},
         "sink_options": {"endpoint_url": gcs.url, "token": "anon"},
     }
-    first = begin(asked, tmp_path / "command.py")
+    first = begin(asked, tmp_path / "command.py", dask=True)
     gcs.faults.act_at = (KILL_AT, first.kill_all)
     try:
         first.process.wait(90)
@@ -106,7 +112,7 @@ def test_everything_is_killed_and_no_row_is_lost_or_doubled(s3, gcs, tmp_path, m
     before = {key: each.generation for key, each in gcs.objects("lake").items()}
     sent = gcs.faults.sent
 
-    again = begin(asked, tmp_path / "command.py")
+    again = begin(asked, tmp_path / "command.py", dask=True)
     status, errors = again.end()
 
     assert killed == -signal.SIGKILL
@@ -126,3 +132,37 @@ def test_everything_is_killed_and_no_row_is_lost_or_doubled(s3, gcs, tmp_path, m
     assert report["outputs"] == len(after)
     assert gcs.faults.sent - sent == len(after) - len(before)
     assert gcs.open_uploads("lake") == {}
+
+
+LABELS = [label for label in crash_points.LABELS if not label.startswith(("upload-", "part-"))]
+
+
+@pytest.mark.parametrize("half", range(2))
+def test_a_crash_at_each_labelled_point(half, gcs, tmp_path, monkeypatch):
+    """The process dies at one point after the other, on one run; then the same command converges, and wrote nothing twice."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for number in range(60):
+        name, body = small(number)
+        (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "from" / name).write_bytes(body)
+    asked = {
+        "source": f"{tmp_path / 'from'}/",
+        "destination": "gs://lake/",
+        "target_size": "300",
+        "run_dir": f"{tmp_path / 'run'}/",
+        "sink_options": {"endpoint_url": gcs.url, "token": "anon"},
+    }
+    labels = LABELS[half::2]
+    for label in labels:
+        status, errors = begin(asked, tmp_path / "command.py", crash_at=label).end()
+
+        assert status == -signal.SIGKILL, (label, errors)  # the fault fired
+        assert set(ids_in(gcs).values()) <= {1}
+    command = begin(asked, tmp_path / "command.py")
+    status, errors = command.end()
+
+    assert status == 0, errors
+    assert ids_in(gcs) == Counter(range(60))
+    report = json.loads(command.out)
+    assert (report["copied"], report["pending"], report["rows"]) == (60, 0, 60)
+    assert gcs.faults.sent == report["outputs"] == len(gcs.objects("lake"))

@@ -21,18 +21,21 @@ from crossdock.sharing import Place, Use, Word, interval_s, lapse_s
 __all__ = ["Allotter", "CommonLimit", "level_for"]
 
 _START = 64  # of all processes together
+_START_EACH = 8  # what a process that was not heard yet may have
 _CEILING_EACH = 256
 _LEAST_AIM = 8  # a service that throttles now and then, whatever the load, does not hold a run far below
-_CUT = 0.7
+_CUT = 0.7  # at least; to as much as went well if that is less, so that a start far too high is over soon
+_DEEPEST_CUT = 0.3
 _CLIMB = 4  # of what is missing, one part so large at a time
 _MAX_CLIMBS = 4  # between two looks
-_HOLD = 10  # looks
-_MAX_HOLD = 80
-_STEP = 20  # of the limit, one part so large
+_HOLD = 4  # looks
+_MAX_HOLD = 64
+_STEP = 16  # of the limit, one part so large
+_LEAST = 0.2  # of an interval, between two words at any time
 _AGAIN_S = 1.0  # a level that did not change is told again
 
 
-def level_for(limit: int, wishes: Sequence[int]) -> int:
+def level_for(limit: int, wishes: Sequence[int]) -> float:
     """The highest level, at least 1, at which those who want so much have no more than ``limit`` together.
 
     If all have what they want, the rest is divided: a process that wants more all at once gets its part of that.
@@ -40,10 +43,10 @@ def level_for(limit: int, wishes: Sequence[int]) -> int:
     left, count = limit, len(wishes)
     for wish in sorted(wishes):
         if wish * count > left:
-            return max(1, left // count)
+            return max(1.0, round(left / count, 2))
         left -= wish
         count -= 1
-    return max(1, max(wishes, default=0) + left // max(1, len(wishes)))
+    return max(1.0, round(max(wishes, default=0) + left / max(1, len(wishes)), 2))
 
 
 @dataclass(slots=True)
@@ -70,34 +73,40 @@ class CommonLimit:
     _held: int = 0
     _hold: int = _HOLD
     _steps: int = 1
-    _ended: int = 0
+    _ended: int = 0  # since the last look
+    _refused: int = 0
     _wait_until: float = 0.0
     _processes: dict[str, _Heard] = field(default_factory=dict)
 
-    def heard(self, process: str, use: Use, *, now: float) -> bool:
+    def heard(self, process: str, use: Use, *, now: float, processes: int) -> bool:
         """Take one process's use; whether it was cut for it, which everybody should hear at once."""
         known = self._processes.get(process)
-        self._ended += max(0, use.ended - known.use.ended) if known is not None else 0
+        before = known.use if known is not None else Use(0, 0, 0)
+        self._ended += max(0, use.ended - before.ended)
+        self._refused += max(0, use.refused - before.refused)
         self._processes[process] = _Heard(use, now)
         self._wait_until = max(self._wait_until, now + use.wait_s)
         if use.refused_under < self.cuts:
             return False
-        self._cut()
+        self._cut(max(0, processes - len(self._processes)))
         return True
 
-    def _cut(self) -> None:
-        top = min(self.limit, max(1, sum(each.use.used for each in self._processes.values())))
-        self.limit = max(1, int(top * _CUT))
+    def _cut(self, silent: int) -> None:
+        used = sum(each.use.used for each in self._processes.values())
+        top = min(self.limit, max(1, used + silent * _START_EACH))
+        answered = self._ended + self._refused
+        went_well = self._ended / answered if answered else 1.0
+        self.limit = max(1, int(top * max(_DEEPEST_CUT, min(_CUT, went_well))))
         self._aim = max(top - 1, _LEAST_AIM)
         self.cuts += 1
         if not self._rises:
             self._hold = min(2 * self._hold, _MAX_HOLD)
-        self._rises, self._held, self._steps, self._ended = False, 0, 1, 0
+        self._rises, self._held, self._steps = False, 0, 1
 
     def look(self, *, now: float, processes: int) -> None:
         """Once an interval: forget who is silent, and let the limit grow if it holds somebody back and nothing was refused."""
         self._forget(now, processes)
-        ended, self._ended = self._ended, 0
+        ended, self._ended, self._refused = self._ended, 0, 0
         wishes = self._wishes()
         if sum(wishes) < (self.limit // 2 if self._rises else self.limit):
             return
@@ -146,18 +155,21 @@ class Allotter:
         self._said: dict[Place, Word] = {}
         self._hurry = False
 
-    def heard(self, message: Mapping[str, Any], *, now: float) -> None:
+    def heard(self, message: Mapping[str, Any], *, now: float, processes: int) -> None:
         """Take a worker's message: ``worker`` is where it is told, ``origin`` its process, ``uses`` what ``sharing.uses`` said."""
-        self._listeners[str(message["worker"])] = now
+        worker = str(message["worker"])
+        self._hurry |= worker not in self._listeners  # it began without a word
+        self._listeners[worker] = now
         for endpoint, kind, *fields in message["uses"]:
             limit = self.limits.setdefault((endpoint, kind), CommonLimit())
-            self._hurry |= limit.heard(str(message["origin"]), Use(*fields), now=now)
+            self._hurry |= limit.heard(str(message["origin"]), Use(*fields), now=now, processes=processes)
 
     def due(self, *, now: float, processes: int) -> tuple[list[str], list[tuple[Any, ...]]] | None:
-        """Whom to tell what now; ``None`` if there is nothing new. At once after a cut, else once an interval."""
+        """Whom to tell what now; ``None`` if there is nothing new. Soon after a cut or a newcomer, else once an interval."""
         every_s = interval_s(processes)
         looks = now - self._looked_at >= every_s
-        if not self.limits or not (looks or self._hurry):
+        hurries = self._hurry and now - self._said_at >= every_s * _LEAST
+        if not self.limits or not (looks or hurries):
             return None
         if looks:
             self._looked_at = now
@@ -166,7 +178,7 @@ class Allotter:
             silent = now - lapse_s(processes)
             self._listeners = {worker: at for worker, at in self._listeners.items() if at >= silent}
         said = {place: limit.word(now=now) for place, limit in self.limits.items()}
-        if said == self._said and not self._hurry and now - self._said_at < max(_AGAIN_S, every_s):
+        if said == self._said and not hurries and now - self._said_at < max(_AGAIN_S, every_s):
             return None
         self._said, self._said_at, self._hurry = said, now, False
         return (list(self._listeners), self.words()) if self._listeners else None

@@ -21,7 +21,9 @@ class _KnownLosses(logging.Filter):
         )
         if is_loss and str(record.args[0]).startswith(tuple(_live_runs)):  # type: ignore[index]
             return False
-        return not str(record.msg).startswith(tuple(f"broadcast to {worker} failed" for worker in _being_told))
+        return not str(record.msg).startswith(
+            tuple(f"broadcast to {worker} failed" for worker in _being_told)
+        )
 
 
 _known_losses = _KnownLosses()  # the same filter is added once, however often

@@ -225,9 +225,9 @@ class ShardLoop:
         if "uses" not in message:
             retell(message)
             return
-        now = time.monotonic()
-        self._allotter.heard(message, now=now)
-        said = self._allotter.due(now=now, processes=self._pool.processes())
+        now, processes = time.monotonic(), self._pool.processes()
+        self._allotter.heard(message, now=now, processes=processes)
+        said = self._allotter.due(now=now, processes=processes)
         if said is not None:
             self._pool.share(*said)
 

@@ -35,16 +35,20 @@ class _Teller:
 
     def _work(self) -> None:
         pace = threading.Event()  # never set: a wait that nothing cuts short
+        longest_s = 0.0  # the first message goes soon: until then nobody knows of this process
         with ringing(self._bell):
             while True:
-                self._bell.wait(interval_s(peers()) - _LEAST_S)
+                self._bell.wait(longest_s)
                 pace.wait(_LEAST_S)
                 self._bell.clear()
+                longest_s = interval_s(peers()) - _LEAST_S
                 found = uses(self._run_id)
                 if found:
                     try:
                         self._send({"worker": self._worker, "origin": origin(), "uses": found})
-                    except OSError:  # the driver or the scheduler is gone: whoever waits for it finds out by itself
+                    except (
+                        OSError
+                    ):  # the driver or the scheduler is gone: whoever waits for it finds out by itself
                         found = []
                 if not found and _forget(self._run_id):
                     return

@@ -40,6 +40,7 @@ class Connection:
         self.client = Client(self.account, container.name, self.access, options, where=where)
         self.uploads = Uploads(self.client)
         self.bookmarks = Bookmarks()
+        self.starts_exactly = False  # until ``check`` found that it does
         self._container, self._options = container.name, options
         self._lock = threading.Lock()
         self._native: NativeStore | None = None

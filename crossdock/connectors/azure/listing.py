@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from crossdock.connectors.azure.client import Client
 from crossdock.connectors.azure.documents import MalformedError, parse_listing
-from crossdock.errors import ConnectionLostError, UnsupportedError
+from crossdock.errors import ConfigError, ConnectionLostError, StorageError, UnsupportedError
 from crossdock.model import ObjectInfo
 
-__all__ = ["Bookmarks", "list_pages"]
+__all__ = ["Bookmarks", "list_pages", "starts_exactly"]
 
 _PAGE = 1000
+_TRIED = 100  # keys a container has to have more than before it is asked whether it can start at one
+_STARTING_VERSION = "2026-02-06"  # the first that knows startFrom
+_PLAIN_BELOW = "\ud800"  # a key of lesser characters has the same place in UTF-16's order as in UTF-8's
 _BEYOND = re.compile("[\U00010000-\U0010ffff]")  # characters that UTF-16 sorts before U+E000
 _HELD_LIMIT = 100_000
 
@@ -22,8 +25,7 @@ _HELD_LIMIT = 100_000
 class Bookmarks:
     """Where pages ended, by prefix and last key: a listing that goes on after one needs no page before it.
 
-    Azure has no exact way to start after a key (``startFrom`` is documented in two ways that do not agree). Thread-safe;
-    keeps the latest 1,024.
+    Thread-safe; keeps the latest 1,024.
     """
 
     def __init__(self) -> None:
@@ -85,26 +87,104 @@ class _Sorted:
         return len(self._held) > _HELD_LIMIT
 
 
+def starts_exactly(client: Client) -> bool:
+    """Whether a listing of this container can start at any key, found out by trying it at one that is there.
+
+    ``startFrom`` came with a version of 2026 that not every service has, and is documented in two ways: as a whole name, and as
+    one relative to the prefix. So it is sent without a prefix, where both say the same, and only if the answer to a key that was just
+    listed is that key and the next. Requests: one, which also shows whether the container answers at all; one more if it
+    holds over 100 objects.
+
+    Raises:
+        StorageError: The container does not answer, or refuses.
+    """
+    query = {"restype": "container", "comp": "list", "maxresults": str(_TRIED)}
+    answer = client.call("check", "GET", None, query=query)
+    try:
+        infos, marker = parse_listing(answer.body)
+    except MalformedError:
+        return False  # whoever lists will say so
+    wanted = [info.key for info in infos[-2:]]
+    if not marker or len(wanted) < 2 or not _is_plain(wanted[0]):
+        return False
+    query |= {"maxresults": "2", "startFrom": wanted[0]}
+    try:
+        answer = client.call("check", "GET", None, query=query, headers={"x-ms-version": _STARTING_VERSION})
+        found, _ = parse_listing(answer.body)
+    except (StorageError, ConfigError, UnsupportedError, MalformedError):
+        return False  # a service that does not know the version
+    return [info.key for info in found] == wanted
+
+
+def _is_plain(key: str) -> bool:
+    return max(key, default="") < _PLAIN_BELOW
+
+
 def list_pages(
-    client: Client, prefix: str, start_after: str | None, bookmarks: Bookmarks, *, operation: str = "list"
+    client: Client,
+    prefix: str,
+    start_after: str | None,
+    bookmarks: Bookmarks,
+    *,
+    starts: bool = False,
+    operation: str = "list",
 ) -> Iterator[list[ObjectInfo]]:
     """All objects under a prefix, with metadata: one request per page of at most 1,000.
 
-    After a key at which no page of this process ended, the pages before it are asked for again and dropped.
+    After a key at which no page of this process ended, the pages before it are asked for again and dropped, unless the service
+    ``starts`` where it is asked to; then the last page may be one beyond the prefix.
 
     Raises:
-        ConnectionLostError: A page is cut, repeated, out of order or goes in circles.
+        ConnectionLostError: A page is cut, repeated, out of order or goes in circles, or the service does not start where it did.
         UnsupportedError: More keys than memory should hold would have to be sorted.
     """
     query = {"restype": "container", "comp": "list", "include": "metadata", "maxresults": str(_PAGE)}
     if prefix:
         query["prefix"] = prefix
     marker = bookmarks.after(prefix, start_after) if start_after else ""
+    if starts and start_after and not marker and start_after.startswith(prefix) and _is_plain(start_after):
+        yield from _started(client, prefix, start_after, query, operation)
+        return
+    for page in _followed(client, prefix, query, marker, bookmarks, operation):
+        kept = page if not start_after else [info for info in page if info.key > start_after]
+        for start in range(0, len(kept), _PAGE):
+            yield kept[start : start + _PAGE]
+
+
+def _started(
+    client: Client, prefix: str, start_after: str, query: dict[str, str], operation: str
+) -> Iterator[list[ObjectInfo]]:
+    """The objects under a prefix after a key that the service starts at."""
+    query = {name: value for name, value in query.items() if name != "prefix"} | {"startFrom": start_after}
+    headers = {"x-ms-version": _STARTING_VERSION}
+    for page in _followed(client, "", query, "", Bookmarks(), operation, headers=headers):
+        if page and page[0].key < start_after:
+            raise _broken(
+                client, operation, f"asked to start at {start_after!r}, it starts at {page[0].key!r}"
+            )
+        kept = [info for info in page if info.key > start_after and info.key.startswith(prefix)]
+        for start in range(0, len(kept), _PAGE):
+            yield kept[start : start + _PAGE]
+        if page and not page[-1].key.startswith(prefix):
+            return
+
+
+def _followed(
+    client: Client,
+    prefix: str,
+    query: dict[str, str],
+    marker: str,
+    bookmarks: Bookmarks,
+    operation: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> Iterator[list[ObjectInfo]]:
+    """The pages of one query in UTF-8's order, as many as come with an answer or nothing; each answer checked."""
     last, seen, waiting = "", {marker}, _Sorted()
     while True:
         if marker:
             query["marker"] = marker
-        answer = client.call(operation, "GET", None, query=query)
+        answer = client.call(operation, "GET", None, query=query, headers=headers)
         try:
             infos, marker = parse_listing(answer.body)
         except MalformedError as error:
@@ -120,10 +200,7 @@ def list_pages(
             )
         if page and marker and not waiting:
             bookmarks.keep(prefix, page[-1].key, marker)
-        if start_after:
-            page = [info for info in page if info.key > start_after]
-        for start in range(0, len(page), _PAGE):
-            yield page[start : start + _PAGE]
+        yield page
         if not marker:
             return
         if marker in seen:

@@ -12,7 +12,7 @@ from crossdock.connectors.azure import headers
 from crossdock.connectors.azure.connection import Connection, connection
 from crossdock.connectors.azure.copying import copy_blocks
 from crossdock.connectors.azure.errors import container_is_missing
-from crossdock.connectors.azure.listing import list_pages
+from crossdock.connectors.azure.listing import list_pages, starts_exactly
 from crossdock.connectors.azure.metadata import encoded, metadata_headers
 from crossdock.connectors.azure.names import (
     MAX_BLOCK_SIZE,
@@ -70,6 +70,7 @@ _CAPABILITIES = Capabilities(
     max_parts=MAX_BLOCKS,
     max_object_size=MAX_OBJECT_SIZE,
 )
+_STARTING = replace(_CAPABILITIES, seekable_listing=True)
 
 
 class AzureStore:
@@ -117,8 +118,9 @@ class AzureStore:
 
     @property
     def capabilities(self) -> Capabilities:
-        """The same for every container."""
-        return _CAPABILITIES
+        """The same for every container, but for whether a listing may start anywhere, which ``check`` finds out."""
+        opened = self._opened
+        return _STARTING if opened is not None and opened[1].starts_exactly else _CAPABILITIES
 
     @property
     def _connection(self) -> Connection:
@@ -132,14 +134,16 @@ class AzureStore:
         return refusal(key, size)
 
     def check(self) -> None:
-        """One listing of at most one key: unlike HEAD, its answer says what is wrong."""
-        query = {"restype": "container", "comp": "list", "maxresults": "1"}
-        self._connection.client.call("check", "GET", None, query=query)
+        """One short listing: unlike HEAD, its answer says what is wrong. One more finds out whether it can start anywhere."""
+        opened = self._connection
+        opened.starts_exactly = starts_exactly(opened.client)
 
     def list(self, prefix: str = "", *, start_after: str | None = None) -> Iterator[Sequence[ObjectInfo]]:
         """Pages with metadata and MD5s, so that no object needs a ``stat``; records of uploads are left out."""
         opened = self._connection
-        for page in list_pages(opened.client, prefix, start_after, opened.bookmarks):
+        for page in list_pages(
+            opened.client, prefix, start_after, opened.bookmarks, starts=opened.starts_exactly
+        ):
             if page[0].key <= _LAST_RESERVED and page[-1].key >= RESERVED_PREFIX:
                 page = [info for info in page if not info.key.startswith(RESERVED_PREFIX)]  # noqa: PLW2901
             if page:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from crossdock.connectors.fsspec_bridge.names import is_directory, joined
 from crossdock.connectors.fsspec_bridge.protocols import class_path, filesystem_class, is_loaded
 from crossdock.errors import ExistsError, NotFoundError, UnsupportedError
+from crossdock.ports import CASE
 
 __all__ = ["Archive", "Bytes", "Dialect", "demand_sink", "dialect_of", "renames", "there"]
 
@@ -42,6 +43,7 @@ class Dialect:
         flat: Listings come from one index, not directory by directory.
         shared: One instance serves all threads.
         versioned: What it says of a file is about the bytes it reads.
+        folds: What of keys it does not tell apart, as ``Capabilities.folds``.
     """
 
     renames = False
@@ -50,6 +52,7 @@ class Dialect:
     flat = False
     shared = False
     versioned = True
+    folds: frozenset[str] = frozenset()
 
     def info(self, fs: Any, path: str) -> Mapping[str, Any]:
         """What is there now: nothing remembered from an earlier listing."""
@@ -174,7 +177,7 @@ class Directory(Dialect):
     def __init__(self, inner: Dialect) -> None:
         self._inner = inner
         self.renames, self.replaces, self.creates = inner.renames, inner.replaces, inner.creates
-        self.shared, self.versioned = inner.shared, inner.versioned
+        self.shared, self.versioned, self.folds = inner.shared, inner.versioned, inner.folds
 
     def info(self, fs: Any, path: str) -> Mapping[str, Any]:
         """The inner filesystem's answer, under the outer name."""
@@ -207,6 +210,12 @@ class Directory(Dialect):
         self._inner.rename(fs.fs, joined(fs.path, old), joined(fs.path, new), absent=absent)
 
 
+class Share(Moving):
+    """A share of Windows or Samba, which by default finds a name under any case."""
+
+    folds = frozenset({CASE})
+
+
 def _ftp() -> Dialect:
     from crossdock.connectors.fsspec_bridge.ftp import Ftp
 
@@ -219,7 +228,7 @@ _BY_CLASS: dict[str, Callable[[], Dialect]] = {
     "fsspec.implementations.ftp.FTPFileSystem": _ftp,
     "fsspec.implementations.webhdfs.WebHDFS": Moving,
     "fsspec.implementations.arrow.HadoopFileSystem": Moving,
-    "fsspec.implementations.smb.SMBFileSystem": Moving,
+    "fsspec.implementations.smb.SMBFileSystem": Share,
     "fsspec.archive.AbstractArchiveFileSystem": Archive,
     "fsspec.implementations.cached.CachingFileSystem": Remembered,
 }

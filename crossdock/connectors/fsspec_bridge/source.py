@@ -72,6 +72,7 @@ class FsspecSource:
             complete_checks=checks,
             metadata_fields=frozenset(),
             listing_has_metadata=True,  # there is none, and the listing knows it
+            folds=dialect.folds,
             staged_puts=dialect.renames,
             max_put_size=sys.maxsize,
             min_part_size=1,

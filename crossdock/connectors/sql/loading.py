@@ -116,17 +116,23 @@ class TableLoad(Task):
             UnsupportedError: The database has no type for a column.
         """
         with self._session("load") as session:
-            found = self._standing(session)
-            if found.is_published:
-                return found
-            plan = self._plan(session)
-            session.rollback()
-            self._staging.create(session, self.database.dialect, plan.columns)
-            if plan.there is not None and self.request.mode == "upsert":
-                staged = self._staging.table.sql
-                session.execute("EXPLAIN " + self._upsert(plan, staged))
-            session.commit()
+            if self._published(session) is None:
+                self._begin(session)
+                session.commit()
             return self._standing(session)
+
+    def probe(self) -> None:
+        """Fail as ``begin`` would, and leave nothing: the same transaction, rolled back."""
+        with self._session("load") as session:
+            self._begin(session)
+            session.rollback()
+
+    def _begin(self, session: Session) -> None:
+        plan = self._plan(session)
+        session.rollback()
+        self._staging.create(session, self.database.dialect, plan.columns)
+        if plan.there is not None and self.request.mode == "upsert":
+            session.execute("EXPLAIN " + self._upsert(plan, self._staging.table.sql))
 
     def _upsert(self, plan: Plan, staged: str) -> str:
         return self.database.dialect.upsert(plan.name, plan.columns, plan.pairs, staged, self.request.key)

@@ -10,6 +10,7 @@ from crossdock.flows.deleting.doomed import Journal
 from crossdock.flows.deleting.removing import RemovalReport, removal_report
 from crossdock.flows.reporting.report import Report
 from crossdock.flows.reporting.telling import Telling
+from crossdock.model import Counts
 
 __all__ = ["MOVE", "CopiedAndDeleted", "told", "with_deletions"]
 
@@ -23,6 +24,26 @@ class CopiedAndDeleted:
 
     copies: Report
     deletes: RemovalReport = NOTHING_DELETED
+
+    @property
+    def counts(self) -> Counts:
+        """Of the copies, as a ``Report`` has them: what goes on with any run can read either."""
+        return self.copies.counts
+
+    @property
+    def state(self) -> str:
+        """Of the copies, likewise."""
+        return self.copies.state
+
+    @property
+    def run_id(self) -> str:
+        """Of the run."""
+        return self.copies.run_id
+
+    @property
+    def run_dir(self) -> str:
+        """Where the run is kept."""
+        return self.copies.run_dir
 
     @property
     def ok(self) -> bool:
@@ -49,7 +70,7 @@ class CopiedAndDeleted:
                 task="delete",
                 where=self.copies.run_dir,
                 retry=Retry.LATER,
-                hint="repeat the same call: what is done is not done again",
+                hint=f"resume {self.run_id}, or repeat the same call: what is done is not done again",
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _LEVELS = array_of([level.name for level in sorted(Verification)], pa.string())
 _HEX = tuple(field.name for field in DIGEST_FIELDS if pa.types.is_binary(field.type))
 _AS_RECORDED = ("method", "etag", "generation", "source_etag", "source_generation", "multipart_etag")
 _NUMBERS = ("parts", "metadata_lost", "retries", "resent_bytes", "duration_s")
+_ROWS = ("rows", "made_rows", "made_bytes")  # of a run that makes tables
 _FAILURES = ("error", "retryable", "attempts")
 
 _FIELDS: list[pa.Field[Any]] = [
@@ -44,14 +45,17 @@ _FIELDS: list[pa.Field[Any]] = [
     *(pa.field(name, pa.string()) for name in _HEX),
     *(LEDGER.field(name) for name in (*_AS_RECORDED, *_NUMBERS)),
     pa.field("reason", pa.string()),
-    *(LEDGER.field(name) for name in _FAILURES),
+    *(LEDGER.field(name) for name in (*_FAILURES, *_ROWS)),
     pa.field("message", pa.string()),
     pa.field("hint", pa.string()),
     pa.field("worker", pa.string()),
     pa.field("time", TIME),
 ]
 SCHEMA = pa.schema(_FIELDS)
-"""``state`` is copied, skipped, failed or pending; digests are hexadecimal, of what the destination holds."""
+"""``state`` is copied, skipped, failed or pending; digests are hexadecimal, of what the destination holds.
+
+Of a run that makes tables ``rows`` is what the object gave; what several became together is told with the first of them.
+"""
 
 
 def ends_reader(directory: RunDirectory) -> pa.RecordBatchReader:
@@ -150,7 +154,7 @@ def _joined(planned: pa.Table, recorded: pa.Table) -> pa.Table:
         "level": _LEVELS.take(found["verification"].combine_chunks().cast(pa.int64())),
         "evidence": pc.if_else(skipped, planned["reason"], found["evidence"]),
         **{name: _hex(found[name]) for name in _HEX},
-        **{name: found[name] for name in (*_AS_RECORDED, *_NUMBERS)},
+        **{name: found[name] for name in (*_AS_RECORDED, *_NUMBERS, *_ROWS)},
         "reason": pc.if_else(refused, classes, _where(has_failed, found["reason"])),
         "error": pc.if_else(refused, _filled("UnsupportedError", count), _where(has_failed, found["error"])),
         "retryable": found["retryable"],

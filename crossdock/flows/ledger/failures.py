@@ -59,7 +59,7 @@ _HINTS = {
     SOURCE_CHANGED: "these were replaced at the source after they were listed; run the same command again",
     DESTINATION_CHANGED: "somebody else wrote these destination keys meanwhile; look, then run the same command again",
     ARCHIVED: "restore these, then run the same command with --archived try; or exclude them",
-    COLLISION: "two keys or more come out as one of the rename; change the rule, or exclude all but one",
+    COLLISION: "two keys or more come out as one; change the rename, exclude all but one, or choose a destination that tells them apart",
     MISSING: "the list names these, and the source has no such objects; correct the list, or leave them out",
     BAD_ROWS: "correct these objects, or go on without such rows: bad rows can be skipped, or kept elsewhere",
     REFUSED: "the destination cannot hold these keys or sizes; exclude them, or choose another destination",

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from crossdock.batches import Batches
 from crossdock.errors import ConfigError, IntegrityError, Retry
-from crossdock.flows.looking.places import DatabaseRows, DatasetRows, ObjectRows, table_at
+from crossdock.flows.looking.places import DatabaseRows, DatasetRows, LakeRows, ObjectRows, table_at
 from crossdock.formats import names
 from crossdock.formats.incoming import Incoming
 from crossdock.formats.shaping import limited
@@ -46,7 +46,7 @@ class TableInfo:
         schema: Its columns, as pyarrow knows them.
         columns: The same with what else is known of them.
         rows: How many it has, where that is written down.
-        told_by: What says so: ``footer``, ``sample``, ``fragments``, ``database``.
+        told_by: What says so: ``footer``, ``sample``, ``fragments``, ``database``, ``lake``.
     """
 
     url: str
@@ -64,6 +64,7 @@ def head(
     table: str | None = None,
     query: str | None = None,
     format: str = "auto",
+    read_options: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> pa.Table:
     r"""The first rows of an object, a dataset or a table of a database.
@@ -78,6 +79,7 @@ def head(
         table: Of a database, instead of ``#table``.
         query: Of a database, instead of a table.
         format: Of objects whose names do not tell.
+        read_options: Of the format, such as ``delimiter``; see ``xd.decode``.
         options: The connector's.
 
     Raises:
@@ -95,7 +97,7 @@ def head(
     if type(rows) is not int or rows < 0:
         raise ConfigError(f"rows is a number from 0, not {rows!r}", operation="head")
     chosen = (columns,) if isinstance(columns, str) else columns
-    place = table_at(url, table=table, query=query, format=format, options=options)
+    place = table_at(url, table=table, query=query, format=format, read_options=read_options, options=options)
     batches: Batches = limited(place.batches(chosen, few=True), rows)
     return batches.read_all()
 
@@ -106,13 +108,16 @@ def schema(
     table: str | None = None,
     query: str | None = None,
     format: str = "auto",
+    read_options: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> pa.Schema:
     """The columns of an object, a dataset or a table of a database: what ``xd.decode()``, ``xd.dataset`` and sources would give.
 
     Reads what ``describe`` does; arguments and errors are those of ``head``.
     """
-    return describe(url, table=table, query=query, format=format, options=options).schema
+    return describe(
+        url, table=table, query=query, format=format, read_options=read_options, options=options
+    ).schema
 
 
 def describe(
@@ -121,6 +126,7 @@ def describe(
     table: str | None = None,
     query: str | None = None,
     format: str = "auto",
+    read_options: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> TableInfo:
     """The columns, and what else is written down: the number of rows and of nulls in a Parquet footer.
@@ -128,9 +134,10 @@ def describe(
     Reads a footer, or of text the 4 MiB from which a decoder infers types; of a dataset its listing, or the states of its
     batches. Arguments and errors are those of ``head``.
     """
-    place = table_at(url, table=table, query=query, format=format, options=options)
-    if isinstance(place, DatabaseRows):
-        return _told(place.url, place.schema(), "database")
+    place = table_at(url, table=table, query=query, format=format, read_options=read_options, options=options)
+    if isinstance(place, DatabaseRows | LakeRows):
+        by = "lake" if isinstance(place, LakeRows) else "database"
+        return _told(place.url, place.schema(), by)
     if isinstance(place, DatasetRows):
         return _of_dataset(place)
     assert isinstance(place, ObjectRows)  # noqa: S101 - the third of three

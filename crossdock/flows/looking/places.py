@@ -18,13 +18,14 @@ import crossdock
 from crossdock.batches import Batches
 from crossdock.connectors.objects import ObjectSource
 from crossdock.connectors.registry import connector_for
+from crossdock.connectors.sql.source import TableSource
 from crossdock.connectors.streams import ObjectStream
 from crossdock.errors import ConfigError, NotFoundError, UnsupportedError
 from crossdock.formats import names
-from crossdock.formats.decoding import decode
+from crossdock.formats.decoding import decode, typed_read_options
 from crossdock.model import MIB, ObjectInfo
 
-__all__ = ["DatabaseRows", "DatasetRows", "ObjectRows", "Rows", "table_at"]
+__all__ = ["DatabaseRows", "DatasetRows", "LakeRows", "ObjectRows", "Rows", "table_at"]
 
 _FEW_BYTES = MIB // 4
 """Of a table of which only the first rows are wanted, so much text tells the types, so much of a column is fetched."""
@@ -55,11 +56,19 @@ class Rows(Protocol):
 class ObjectRows:
     """One object, in one version."""
 
-    def __init__(self, source: ObjectSource, info: ObjectInfo, *, format: str = "auto") -> None:
+    def __init__(
+        self,
+        source: ObjectSource,
+        info: ObjectInfo,
+        *,
+        format: str = "auto",
+        read_options: Mapping[str, Any] | None = None,
+    ) -> None:
         self._source = source
         self._said = names.parse_kind(format)
         self.info = info
         self.format = format
+        self._options = typed_read_options(self._format(), read_options or {})
 
     @property
     def url(self) -> str:
@@ -105,7 +114,7 @@ class ObjectRows:
             options = {"sample_bytes": _FEW_BYTES, "block_bytes": _FEW_BYTES}
         elif few and self.kind.format == "parquet":
             options = {"fetch_bytes": _FEW_BYTES}
-        return decode(self._format(), columns=columns, **options)(self.stream())
+        return decode(self._format(), columns=columns, **{**options, **self._options})(self.stream())
 
     def _format(self) -> str:
         return self.format if self._said.format else (self.kind.format or "auto")
@@ -114,10 +123,18 @@ class ObjectRows:
 class DatasetRows:
     """Many objects below a prefix, as they were when they were first listed."""
 
-    def __init__(self, url: str, *, format: str = "auto", options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        format: str = "auto",
+        read_options: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any],
+    ) -> None:
         from crossdock.datasets.source import dataset
 
-        self._make = functools.partial(dataset, url, format=format, **options)
+        read = decode(format, **typed_read_options(format, read_options)) if read_options else format
+        self._make = functools.partial(dataset, url, format=read, **options)
         self._whole = self._make()
 
     @property
@@ -200,6 +217,40 @@ class DatabaseRows:
         return needed(where, columns, self.schema())
 
 
+class LakeRows:
+    """A table of a lake, in the version it had when it was first looked at."""
+
+    def __init__(self, source: Any, *, table: str | None) -> None:
+        self._source = source
+        self._table = table
+
+    @property
+    def url(self) -> str:
+        """The table's."""
+        return f"{self._source.url}#{self._table}" if self._table else str(self._source.url)
+
+    @functools.cached_property
+    def _version(self) -> Any:
+        return self._source.version_of(self._table)["version"]
+
+    @functools.cached_property
+    def _schema(self) -> pa.Schema:
+        found: pa.Schema = self._source.schema(self._table, version=self._version)
+        return found.remove_metadata()
+
+    def schema(self) -> pa.Schema:
+        """As the lake's metadata tell; no data file is opened."""
+        return self._schema
+
+    def batches(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None, *, few: bool = False
+    ) -> Batches:
+        """See ``Rows``. Files that a condition rules out are not opened."""
+        del few  # a few row groups are read ahead
+        rows: Batches = self._source.run(self._table, columns=columns, where=where, version=self._version)
+        return rows
+
+
 def _narrowed(batches: Batches, where: pc.Expression | None, columns: Sequence[str]) -> Batches:
     """Rows for which it holds, and these columns of them."""
     if where is not None:
@@ -213,19 +264,21 @@ def table_at(
     table: str | None = None,
     query: str | None = None,
     format: str = "auto",
+    read_options: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Rows:
     """The table a URL means.
 
     ``s3://lake/trips/`` is a dataset, all objects below the prefix; ``s3://lake/trips.csv`` an object, or if there is none, the
-    dataset ``s3://lake/trips.csv/``. ``postgresql://host/db#orders`` is a table of a database. Requests: none for a database and a
-    prefix that ends in a slash; else one for the object's state, and a listing if there is none.
+    dataset ``s3://lake/trips.csv/``. ``postgresql://host/db#orders`` is a table of a database, ``delta+s3://lake/trips`` a lake's. Requests: none
+    for these and a prefix that ends in a slash; else one for the object's state, and a listing if there is none.
 
     Args:
         url: Where it is.
         table: Of a database, instead of ``#table``.
         query: Of a database, instead of a table: rows of this statement.
         format: Of objects: as for ``xd.decode``, or told by their names.
+        read_options: Of the format, such as ``delimiter``; see ``xd.decode``.
         options: The connector's.
 
     Raises:
@@ -235,7 +288,9 @@ def table_at(
     """
     given = dict(options or {})
     if _is_database(url):
-        return _of_database(url, table, query, format, given)
+        if format != "auto" or read_options:
+            raise ConfigError("the tables of a database have no format", operation="open", where=url)
+        return _of_database(url, table, query, given)
     if table is not None or query is not None:
         raise ConfigError(
             "tables and queries are those of databases, and these are objects",
@@ -246,14 +301,15 @@ def table_at(
     names.parse_kind(format)  # before anything is asked for
     source: ObjectSource = crossdock.source(url, **given)
     if not source.prefix or source.prefix.endswith("/"):
-        return DatasetRows(url, format=format, options=given)
+        return DatasetRows(url, format=format, read_options=read_options, options=given)
     try:
-        return ObjectRows(source, source.store.stat(source.prefix), format=format)
+        info = source.store.stat(source.prefix)
     except NotFoundError as error:
         if not _has_some_below(source):
             error.hint = error.hint or "look with `crossdock ls` what is there; a dataset's URL is its prefix"
             raise
-    return DatasetRows(f"{url}/", format=format, options=given)
+        return DatasetRows(f"{url}/", format=format, read_options=read_options, options=given)
+    return ObjectRows(source, info, format=format, read_options=read_options)
 
 
 def _is_database(url: str) -> bool:
@@ -261,14 +317,17 @@ def _is_database(url: str) -> bool:
     return bool(sep) and "::" not in scheme and connector_for(scheme.lower()).kind == "table"
 
 
-def _of_database(
-    url: str, table: str | None, query: str | None, format: str, options: Mapping[str, Any]
-) -> DatabaseRows:
+def _of_database(url: str, table: str | None, query: str | None, options: Mapping[str, Any]) -> Rows:
     place, _, named = url.partition("#")
-    if format != "auto":
-        raise ConfigError("a database's tables have no format", operation="open", where=place)
     if len([each for each in (table, query, named) if each]) > 1:
         raise ConfigError("give one table or one query", operation="open", where=place)
+    source = crossdock.source(place, **options)
+    if not isinstance(source, TableSource):
+        if query is not None:
+            raise ConfigError(
+                "a lake takes no queries", operation="open", where=place, hint="crossdock sql does"
+            )
+        return LakeRows(source, table=table or named or None)
     if not (table or query or named):
         raise ConfigError(
             "this names a database, but no table of it",
@@ -276,7 +335,7 @@ def _of_database(
             where=place,
             hint=f"write {place}#table, or give a table or a query",
         )
-    return DatabaseRows(crossdock.source(place, **options), table=table or named or None, query=query)
+    return DatabaseRows(source, table=table or named or None, query=query)
 
 
 def _has_some_below(source: ObjectSource) -> bool:

@@ -52,6 +52,7 @@ def query(
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     formats: Mapping[str, str] | None = None,
+    read_options: Mapping[str, Mapping[str, Any]] | None = None,
     memory_limit: str | int | None = None,
 ) -> Batches:
     """Rows of a query over objects, datasets, tables of databases and frames; needs ``pip install "crossdock[duckdb]"``.
@@ -67,6 +68,7 @@ def query(
         tables: Names to URLs, as ``xd.head`` takes them, or to frames: whatever ``xd.frames`` takes.
         options: Options of the connectors, by the tables' names.
         formats: Formats of objects whose names do not tell, by the tables' names.
+        read_options: Options of the formats, by the tables' names.
         memory_limit: Bytes, or a text such as ``2GiB``.
 
     Raises:
@@ -82,18 +84,20 @@ def query(
         [3]
     """
     limit = _bytes(memory_limit)
+    said = {"options": options or {}, "format": formats or {}, "read_options": read_options or {}}
+    for given in said.values():
+        if unknown := sorted({*given} - {*tables}):
+            raise ConfigError(f"there is no table {unknown[0]!r} among those given", operation="query")
     opened: dict[str, Rows] = {}
     same: dict[str, Rows] = {}
     for name, each in tables.items():
-        said = f"{each!r} {(options or {}).get(name)!r} {(formats or {}).get(name)!r}"
+        mine = {what: by_name[name] for what, by_name in said.items() if by_name.get(name)}
+        known = f"{each!r} {mine!r}"
         if (
-            not isinstance(each, str) or said not in same
+            not isinstance(each, str) or known not in same
         ):  # two names of one URL are one table, looked at once
-            same[said] = _rows(name, each, (options or {}).get(name), (formats or {}).get(name))
-        opened[name] = same[said]
-    for given in ({*(options or {})}, {*(formats or {})}):
-        if unknown := sorted(given - {*opened}):
-            raise ConfigError(f"there is no table {unknown[0]!r} among those given", operation="query")
+            same[known] = _rows(name, each, mine)
+        opened[name] = same[known]
     return _Query(sql, opened, limit).start()
 
 
@@ -107,10 +111,10 @@ def _bytes(given: str | int | None) -> int | None:
     return limit
 
 
-def _rows(name: str, given: Any, options: Mapping[str, Any] | None, format: str | None) -> Rows:
+def _rows(name: str, given: Any, said: Mapping[str, Any]) -> Rows:
     if isinstance(given, str):
-        return table_at(given, format=format or "auto", options=options)
-    if options or format:
+        return table_at(given, **said)
+    if said:
         raise ConfigError(f"table {name!r} is no URL: it has no options", operation="query")
     return _Frame(name, given)
 

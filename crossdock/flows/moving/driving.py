@@ -7,6 +7,7 @@ is in flight. What a worker has recorded is seen here through the ledger, about 
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -298,6 +299,9 @@ class _Loop:
             self._thread.join(_POLL_S)
 
     def _run(self) -> None:
+        # Ctrl-C is for the driver's main thread. A terminal sends it to every process of the command, and processes that a
+        # runner starts from here inherit this: else they would die of it, with a traceback each, while they still import.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             # What workers elsewhere report comes out of the runner's loop, so this thread listens.
             with listening(self._observer):

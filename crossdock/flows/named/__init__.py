@@ -10,5 +10,6 @@ from __future__ import annotations
 from crossdock.flows.named.calling import call_flow as call_flow
 from crossdock.flows.named.finding import NamedFlow as NamedFlow, find_flow as find_flow
 from crossdock.flows.named.parameters import Parameter as Parameter
+from crossdock.flows.named.values import text_of as text_of
 
-__all__ = ["NamedFlow", "Parameter", "call_flow", "find_flow"]
+__all__ = ["NamedFlow", "Parameter", "call_flow", "find_flow", "text_of"]

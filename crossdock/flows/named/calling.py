@@ -16,6 +16,8 @@ __all__ = ["LARGEST_VALUE_BYTES", "call_flow"]
 LARGEST_VALUE_BYTES = 16 * 2**20
 """Of a value that is read from a URL: parameters are small, payload is what a flow reads itself."""
 
+_SHOWN = 60  # characters of a value on the line about a sandbox
+
 
 def call_flow(
     flow: NamedFlow,
@@ -24,8 +26,9 @@ def call_flow(
     in_sandbox: bool = False,
     notify: Sequence[Notifier] = (),
     told: Callable[[str], object] = lambda _: None,
+    before_closing: Callable[[Any, Mapping[str, Any]], object] | None = None,
 ) -> Any:
-    """Call a flow; what it returns comes back. A sandbox is closed by then, and gone with all that was written into it.
+    """Call a flow; what it returns comes back, a map's result when all its items ended. A sandbox is closed by then, and gone with all that was written into it.
 
     ``@URL`` or ``@file`` in place of a value is read through crossdock, whole (at most 16 MiB), without its final newline; ``@@`` is a
     value that begins with ``@``. All values are read and checked before the flow begins; what is read from a URL may be in the sandbox.
@@ -37,12 +40,14 @@ def call_flow(
             given no place of its own runs there anyway.
         notify: Who is told of the end, whatever it is; their references are followed before anything else.
         told: Given a line about the sandbox, for a person.
+        before_closing: Given what the flow returned and its parameters, while the sandbox is still there.
 
     Raises:
         ConfigError: A parameter is unknown or missing, or a value is wrong.
         StorageError: A value cannot be read.
         TaskFailed: The flow raised something that is not ours, or some items of its maps failed.
     """
+    from crossdock.combine import MapResult
     from crossdock.combine.hooks import run_hooks_of
     from crossdock.flows.named.telling import FlowTelling
 
@@ -63,7 +68,11 @@ def call_flow(
         telling.begun()
         with _ours(flow.name):
             value = flow.function(**values)
+            if isinstance(value, MapResult):
+                value.wait()  # here, where a sandbox is still there
         telling.returned(value)
+        if offered and before_closing is not None:
+            before_closing(value, values)
         return value
 
 
@@ -81,8 +90,12 @@ def _demand_all(flow: NamedFlow, given: AbstractSet[str]) -> None:
 
 def _about(flow: NamedFlow, values: Mapping[str, Any]) -> str:
     given = [each.name for each in flow.parameters if each.is_required and each.name in values]
-    places = " ".join(f"{name}={values[name]}" for name in given)
+    places = " ".join(f"{name}={_short(str(values[name]))}" for name in given)
     return f"sandbox of {flow.name}, gone when it ends: {places}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _form(name: str, is_required: bool) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
 
-__all__ = ["is_readable", "json_value", "read_value", "type_text"]
+__all__ = ["is_readable", "json_value", "read_value", "text_of", "type_text"]
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
@@ -120,6 +120,15 @@ def read_value(text: str, kind: Any) -> Any:
     except ValueError as error:
         raise ValueError(f"it is a {type_text(kind)} as JSON, and this is none: {error}") from None
     return json_value(value, kind)
+
+
+def text_of(value: Any) -> str:
+    """The text that stands for a value, so that ``read_value`` gives it back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, default=str)
+    return "" if value is None else str(value)
 
 
 def json_value(value: Any, kind: Any) -> Any:

@@ -145,6 +145,7 @@ def rules_of(ends: Ends, question: Question) -> Rules:
         refusal=ends.sink.store.refusal,
         exact=ends.exact,
         rename=question.rename,
+        folds=ends.sink.store.capabilities.folds,
         try_archived=question.archived == "try",
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from crossdock.errors import ConfigError
 from crossdock.flows.listing.spilling import Candidate, by_destination
+from crossdock.flows.planning.apart import told_apart
 from crossdock.flows.planning.deciding import (
     COMPARES,
     IS_ARCHIVED,
@@ -78,6 +79,7 @@ class Rules:
         refusal: ``ObjectStore.refusal`` of the destination.
         exact: For a source of exactly one object: its destination key, instead of prefix and name.
         rename: What becomes of each name before the prefix goes before it.
+        folds: What of keys the destination does not tell apart: ``Capabilities.folds``.
         try_archived: Plan archived objects like others, because they may have been restored.
     """
 
@@ -89,6 +91,7 @@ class Rules:
     refusal: Callable[[str, int | None], str | None] = lambda _key, _size: None
     exact: str | None = None
     rename: Rename | None = None
+    folds: frozenset[str] = frozenset()
     try_archived: bool = False
 
     def __post_init__(self) -> None:
@@ -109,7 +112,8 @@ def plan_objects(
     Without a rename destination keys grow as source keys do, because both are a plain prefix before the same name: so
     this is a sorted merge in the order of the listing, no two objects meet at one destination, and memory is a page of
     each listing. With one, objects are sorted first (``by_destination``), in bounded memory and temporary files; those
-    that the rename cannot name come before the others. Two or more that meet at one destination are refused, all.
+    that the rename cannot name come before the others. The same for a destination that does not tell all keys apart. Two or more
+    that meet at one destination are refused, all.
 
     Args:
         pages: The source's listing, in key order, below ``rules.source_prefix``.
@@ -118,7 +122,7 @@ def plan_objects(
     """
     taken = _taken(pages, rules)
     if rules.rename is None:
-        for candidate in taken:
+        for candidate in told_apart(taken, rules.folds) if rules.folds else taken:
             yield _row(candidate, find, rules)
     else:
         yield from _renamed(taken, rules.rename, find, rules)
@@ -144,7 +148,7 @@ def _renamed(
     taken: Iterable[Candidate], rename: Rename, find: Callable[[str], ObjectInfo | None], rules: Rules
 ) -> Iterator[Row]:
     def named() -> Iterator[Candidate]:
-        for info, name, plain in taken:
+        for info, name, plain, _ in taken:
             if not name:  # the marker of the source prefix itself: it has no name to change
                 yield Candidate(info, name, plain)
                 continue
@@ -152,7 +156,7 @@ def _renamed(
             yield Candidate(info, name, "" if why_not else rules.destination_prefix + new)
 
     before: Candidate | None = None
-    ahead = by_destination(named())
+    ahead = told_apart(named(), rules.folds) if rules.folds else by_destination(named())
     candidate = next(ahead, None)
     while candidate is not None:
         after = next(ahead, None)
@@ -179,9 +183,11 @@ def _refused(candidate: Candidate, reason: str) -> Row:
 
 
 def _row(candidate: Candidate, find: Callable[[str], ObjectInfo | None], rules: Rules) -> Row:
-    info, name, destination = candidate
+    info, name, destination, met = candidate
     if isinstance(info, Missing):
         return _refused(candidate, info.why)
+    if met:
+        return _refused(candidate, met)
     if not destination and not info.size:
         # The marker of the source prefix itself: at the root of a bucket it has no name, and it holds nothing.
         reason = "the empty marker of the source prefix itself"

@@ -105,6 +105,11 @@ def _moved(report: Report) -> Iterator[tuple[str, str]]:
     yield "requests tried again", f"{report.retries:,}"
     yield "bytes sent again", f"{report.resent_bytes:,}"
     yield "left out by filters", f"{report.excluded:,}"
+    if report.made is not None:
+        yield "rows made", f"{report.made.rows:,}"
+        yield "rows read", f"{report.made.rows_read:,}"
+        yield "outputs", f"{report.made.outputs:,}"
+        yield "bytes of outputs", f"{report.made.bytes:,} ({format_size(report.made.bytes)})"
 
 
 def _failure(group: FailureGroup) -> tuple[str, ...]:

@@ -217,6 +217,7 @@ class SourcePages:
         self._bytes = 0
 
     def pages(self) -> Iterator[Sequence[ObjectInfo]]:
+        """Pages in key order: of the listing, of what was given instead, or the one object there is."""
         source, one = self._ends.source, self._ends.one
         if one is not None:
             yield from self._counted([[one]])

@@ -128,7 +128,7 @@ class CallsFlow:
             )
 
     def learn(self, manifest: Manifest) -> Learned:
-        """The columns, told by the first call that has any; and begin the load. An API is asked for its first records."""
+        """The columns, told by the first call that has any; and whether they fit. An API is asked for its first records."""
         stitch = chain(*self.steps) if self.steps else None
         for call in self.calls:
             with Batches.of(call.task.run(*call.args, **(call.kwargs or {}))) as batches:
@@ -137,7 +137,7 @@ class CallsFlow:
                 with batches if stitch is None else Batches.of(stitch(batches)) as made:
                     found = made.schema.remove_metadata()
             suited = self.into.load("look", found).suited(found)
-            return self.into.begun(manifest.run_id, suited)
+            return self.into.planned(manifest.run_id, suited)
         return {}
 
     @contextmanager
@@ -156,7 +156,7 @@ class CallsFlow:
         files = self._files
         if files is None:
             raise CrossdockError("a flow without a run", operation="ingest")
-        load = self.into.going_on(learned)
+        load = self.into.begun(learned)
         return CallLoading(
             calls=self.calls,
             steps=self.steps,

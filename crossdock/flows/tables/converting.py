@@ -1,4 +1,4 @@
-"""A unit of objects to one object in another format: read in order, decoded, changed by steps, encoded, committed at once.
+"""A unit of objects to an output in another format: read in order, decoded, changed by steps, written at one moment.
 
 ``Conversion`` is a ``UnitWork``. Its output carries a mark of what it was made of, so that what is there already is known again: by
 the attempt after a crash, by a second worker with the same shard, and by later runs over the same objects.
@@ -7,16 +7,13 @@ the attempt after a crash, by a second worker with the same shard, and by later 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
-
 from crossdock.batches import Batches
-from crossdock.combine import CombinedTask, param
-from crossdock.connectors.objects import ObjectSink, ObjectSource
-from crossdock.connectors.streams import ObjectStream
+from crossdock.connectors.objects import ObjectSource
 from crossdock.errors import (
     IntegrityError,
     LedgerError,
@@ -26,70 +23,71 @@ from crossdock.errors import (
     TaskFailed,
 )
 from crossdock.flows.ledger.failures import BAD_ROWS, SOURCE_CHANGED, VANISHED, failure_of
-from crossdock.flows.ledger.leftovers import not_ours
 from crossdock.flows.ledger.records import Failure
 from crossdock.flows.planning.rows import Row
-from crossdock.flows.runs.files import demand
-from crossdock.flows.tables.marks import Mark, inputs_digest, keep_mark, mark_of, marked
+from crossdock.flows.tables.marks import Mark, inputs_digest
+from crossdock.flows.tables.outputs import Output, Standing
+from crossdock.flows.tables.permits import heavy
 from crossdock.flows.tables.port import Unit, UnitEnd
-from crossdock.flows.tables.reading import UnitReader, is_passing
-from crossdock.formats import chain, decode
+from crossdock.flows.tables.reading import SMALL_BYTES, UnitReader, is_passing
 from crossdock.formats.decoding import Decode
-from crossdock.formats.encoding import Encode
-from crossdock.formats.names import parse_kind
-from crossdock.formats.outgoing import Outgoing
-from crossdock.model import ABSENT, Condition, ObjectInfo, Receipt, Verification
 from crossdock.tasks import Task
 
 __all__ = ["Conversion"]
 
 _PASSES = 3  # the second leaves out what the first could not read; a third, if something went bad meanwhile
-_FOUND = "found"  # the receipt's method: nothing was sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """How units become objects. A picklable recipe if its steps are.
+    """How units become outputs. A picklable recipe if its steps are.
 
-    Memory for each unit at a time: what decoding one object takes, 16 MiB fetched ahead, what the encoder gathers (a row group of
-    64 MiB for Parquet), parts in flight. Requests: a ``stat`` of the output, those of its objects, those of one upload.
+    Memory for each unit at a time: what decoding one object takes, 16 MiB fetched ahead, what the output gathers (a row group of
+    64 MiB for Parquet), parts in flight. Requests: one look at the output, those of its objects, those of its upload.
 
     Attributes:
         decode: How objects are read, with the schema that all of them have.
         steps: What is done to the rows between, in order.
-        encode: How the output is written.
-        recipe: Tells decode, steps and encode apart from others: part of what an output is known by.
+        output: Where they go.
+        recipe: Tells decode, steps and output apart from others: part of what an output is known by.
         overwrite: ``if-different``: what was made of the same objects by the same recipe stays; ``always``: only what this very
             run wrote; ``never``: whatever is there.
         at_a_time: Units at a time in one process.
+        heavy_at_a_time: Of those the ones with more than a little to read: each takes the memory above, the others hardly any.
     """
 
     source: ObjectSource
-    sink: ObjectSink
     decode: Decode
     steps: tuple[Callable[[Any], Any], ...]
-    encode: Encode
+    output: Output
     recipe: str
     overwrite: str = "if-different"
-    at_a_time: int = 4
+    at_a_time: int = 32
+    heavy_at_a_time: int = 4
 
     def announced(self, unit: Unit) -> int | None:
-        """An upload in parts may be begun for any unit: how large its output becomes is not known before."""
-        return unit.rows[0].number
+        """See ``UnitWork``."""
+        return self.output.announced(unit)
 
     def __call__(self, unit: Unit, stop: threading.Event) -> UnitEnd:
         """See ``UnitWork``. One object that cannot be read fails alone, and the others become the output.
 
         Trouble with a service fails the whole unit instead: an output without some objects would be made again a moment later.
         """
+        sizes = [row.source.size for row in unit.wanted]
+        light = None not in sizes and sum(filter(None, sizes)) <= SMALL_BYTES
+        with nullcontext() if light else heavy.taken(self.heavy_at_a_time, stop):
+            return self._done(unit, stop)
+
+    def _done(self, unit: Unit, stop: threading.Event) -> UnitEnd:
         if unit.is_repeat:
-            self._clear_uploads(unit)
-        there = self._there(unit)
+            self.output.clear(unit)
+        there = self.output.look(unit)
         reader = UnitReader(self.source, self.decode, stop)
-        known = None if there is None else mark_of(self.sink.store, self.sink.prefix, there)
-        standing = self._standing(unit, there, known, reader)
-        if standing is not None:
-            return standing
+        if there is not None:
+            end = self._already(unit, there, reader)
+            if end is not None:
+                return end
         rows, failures = unit.wanted, dict[int, Failure]()
         if unit.done:  # the output exists without what failed before: is there any reason to make it again?
             left = [row for row in unit.rows if row.number in unit.left]
@@ -99,25 +97,15 @@ class Conversion:
         for _ in range(_PASSES):
             if not rows:
                 return UnitEnd(failures=failures)
-            mark = _mark(unit, rows, self.recipe)
-            if there is not None and known is not None and known.is_same_attempt(mark):
-                return self._found(there, failures)
-            if not mark.fits:
-                raise IntegrityError(
-                    f"{len(mark.left_out)} of its {len(unit.rows)} objects cannot be read, too many to make it without them",
-                    operation="convert",
-                    where=self.sink.url,
-                    key=unit.destination,
-                    hint=next(iter(failures.values())).message,
-                )
+            mark = self._mark(unit, rows, failures)
+            if there is not None and there.mark is not None and there.mark.is_same_attempt(mark):
+                return replace(self.output.found(unit, there), failures=failures)
             try:
                 return replace(self._written(unit, rows, mark, reader, there), failures=failures)
             except Exception as error:
-                if reader.failed is None or is_passing(reader.failed[1]) or stop.is_set():
+                bad = _bad(rows, reader, stop)
+                if not bad:
                     raise
-                row, cause = reader.failed
-                after = [each for each in rows if each.number > row.number]
-                bad = {row.number: cause, **reader.unreadable(after)}
                 if bad.keys() & unit.done:
                     return UnitEnd(failures=failures | _lost_input(unit, bad, error))
                 rows, more = _without(rows, bad)
@@ -125,34 +113,42 @@ class Conversion:
         raise IntegrityError(
             "its objects change while they are read",
             operation="convert",
-            where=self.sink.url,
+            where=self.output.url,
             key=unit.destination,
         )
 
-    # -- what is there already -------------------------------------------------------------------------------------
+    def _mark(self, unit: Unit, rows: Sequence[Row], failures: Mapping[int, Failure]) -> Mark:
+        """What the output will say of itself.
 
-    def _there(self, unit: Unit) -> ObjectInfo | None:
-        try:
-            return self.sink.store.stat(unit.destination)
-        except NotFoundError:
-            return None
+        Raises:
+            RowError: It would be without so many of its objects that it could not say which.
+        """
+        taken = {row.number for row in rows}
+        left_out = tuple(place for place, row in enumerate(unit.rows) if row.number not in taken)
+        mark = Mark(inputs=inputs_digest(rows, self.recipe), run_id=unit.run_id, left_out=left_out)
+        if mark.fits:
+            return mark
+        example = next((each.message for each in failures.values()), "they failed before")
+        raise RowError(
+            f"{len(left_out)} of its {len(unit.rows)} objects cannot be read, too many to be left out; one of them: {example}",
+            operation="convert",
+            where=self.output.url,
+            key=unit.destination,
+        )
 
-    def _standing(
-        self, unit: Unit, there: ObjectInfo | None, known: Mark | None, reader: UnitReader
-    ) -> UnitEnd | None:
+    def _already(self, unit: Unit, there: Standing, reader: UnitReader) -> UnitEnd | None:
         """How the unit ends if what is at the destination already will do; ``None`` if it is to be made."""
-        if there is None:
-            return None
-        is_own = known is not None and known.run_id == unit.run_id
-        if known is not None and not unit.done and (is_own or self.overwrite == "if-different"):
-            end = self._same(unit, there, known, reader)
+        mark = there.mark
+        is_own = mark is not None and mark.run_id == unit.run_id
+        if mark is not None and not unit.done and (is_own or self.overwrite == "if-different"):
+            end = self._same(unit, there, mark, reader)
             if end is not None:
                 return end
         if self.overwrite == "never" and not is_own:
-            return UnitEnd(skipped="the destination has an object, and overwrite is never")
+            return UnitEnd(skipped="the destination has it, and overwrite is never")
         return None
 
-    def _same(self, unit: Unit, there: ObjectInfo, mark: Mark, reader: UnitReader) -> UnitEnd | None:
+    def _same(self, unit: Unit, there: Standing, mark: Mark, reader: UnitReader) -> UnitEnd | None:
         """How the unit ends if the mark says that the output was made of the same objects in the same way."""
         places = frozenset(mark.left_out)
         left_out = {row.number for place, row in enumerate(unit.rows) if place in places}
@@ -169,79 +165,21 @@ class Conversion:
                 f"the output was made of the same {len(rows)} objects in the same way, by run {mark.run_id}"
             )
             return UnitEnd(skipped=words, failures=failures)
-        return self._found(there, failures)
-
-    def _found(self, there: ObjectInfo, failures: dict[int, Failure]) -> UnitEnd:
-        """An earlier attempt of this run wrote it and died before it said so: its rows are counted where they lie."""
-        text = {name: value for name, value in self.encode.given if name in ("delimiter", "header")}
-        again = decode(f"{parse_kind(self.encode.format).format}", **text)
-        with again(ObjectStream(self.sink.store, there.key, name=there.key, info=there)) as batches:
-            rows = sum(batch.num_rows for batch in batches)
-        receipt = Receipt(
-            source="",
-            destination=f"{self.sink.store.url}/{there.key}",
-            key=there.key,
-            size=there.size or 0,
-            version=there.version,
-            digests=there.digests,
-            verification=Verification.V1,
-            evidence="found: its mark says that it was made of these objects by this run",
-            method=_FOUND,
-            parts=0,
-            rows=rows,
-        )
-        return UnitEnd(receipt=receipt, rows_written=rows, bytes_written=there.size, failures=failures)
-
-    def _clear_uploads(self, unit: Unit) -> None:
-        """Abort what an attempt that died left open under this key; those of others, and older ones, are not ours."""
-        if unit.announced is None:
-            return
-        for upload in self.sink.store.list_uploads(unit.destination):
-            if upload.key == unit.destination and not_ours(upload, unit.announced) is None:
-                self.sink.store.abort(upload)
-
-    # -- making it -------------------------------------------------------------------------------------------------
+        return replace(self.output.found(unit, there), failures=failures)
 
     def _written(
-        self, unit: Unit, rows: Sequence[Row], mark: Mark, reader: UnitReader, there: ObjectInfo | None
+        self, unit: Unit, rows: Sequence[Row], mark: Mark, reader: UnitReader, there: Standing | None
     ) -> UnitEnd:
-        counted = _Counting()
-        stitch = chain(*self.steps, counted, self.encode, _Marking(mark, self.sink))
-        pair = CombinedTask(
-            _Rows(reader, rows).bind(),
-            self.sink.bind(key=param("to"), condition=param("condition")),
-            stitch_function=stitch,
-            name="convert",
-        )
-        condition = ABSENT if there is None else Condition(version=there.version)
         try:
-            receipt: Receipt = pair(
-                to=unit.destination[len(self.sink.prefix) :],
-                condition=demand(self.sink.store, condition),
-            )
+            end = self.output.write(unit, _Rows(reader, rows), self.steps, mark, there)
         except TaskFailed as failed:
             cause = failed.__cause__ or failed
             if isinstance(cause, PreconditionError) and reader.failed is None:
-                found = self._after_all(unit, rows, reader)
-                if found is not None:
-                    return found
+                # The destination is not as it was seen: perhaps a second attempt at this unit has just written it.
+                now = self.output.look(unit)
+                if now is not None and now.mark is not None and now.mark.inputs == mark.inputs:
+                    return replace(self.output.found(unit, now), rows=dict(reader.counts))
             raise cause from failed
-        written = ObjectInfo(key=receipt.key, size=receipt.size, version=receipt.version)
-        keep_mark(self.sink.store, self.sink.prefix, written, mark)
-        return UnitEnd(
-            receipt=replace(receipt, rows=counted.rows),
-            rows=dict(reader.counts),
-            rows_written=counted.rows,
-            bytes_written=receipt.size,
-        )
-
-    def _after_all(self, unit: Unit, rows: Sequence[Row], reader: UnitReader) -> UnitEnd | None:
-        """The destination is not as it was seen: perhaps because a second attempt at this unit has just written it."""
-        there = self._there(unit)
-        mark = None if there is None else mark_of(self.sink.store, self.sink.prefix, there)
-        if there is None or mark is None or mark.inputs != inputs_digest(rows, self.recipe):
-            return None
-        end = self._found(there, {})
         return replace(end, rows=dict(reader.counts))
 
 
@@ -259,50 +197,20 @@ class _Rows(Task):
         return self._reader.batches(self._rows)
 
 
-class _Counting:
-    """A step that changes nothing and knows afterwards how many rows passed."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def __call__(self, value: Any, /) -> Batches:
-        batches = Batches.of(value)
-
-        def passed() -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                self.rows += batch.num_rows
-                yield batch
-
-        made = Batches(batches.schema, passed(), close=batches.close)
-        made.name = batches.name
-        return made
+def _bad(rows: Sequence[Row], reader: UnitReader, stop: threading.Event) -> dict[int, Exception]:
+    """The objects that cannot be read, if that is why an output could not be made: the first, and those behind it."""
+    if reader.failed is None or is_passing(reader.failed[1]) or stop.is_set():
+        return {}
+    row, cause = reader.failed
+    return {row.number: cause, **reader.unreadable([each for each in rows if each.number > row.number])}
 
 
-class _Marking:
-    """The last step: the output's metadata with its mark."""
-
-    def __init__(self, mark: Mark, sink: ObjectSink) -> None:
-        self._mark = mark
-        self._sink = sink
-
-    def __call__(self, outgoing: Outgoing, /) -> Outgoing:
-        metadata = marked(outgoing.info.metadata, self._mark, self._sink.store)
-        outgoing.info = replace(outgoing.info, metadata=metadata)
-        return outgoing
-
-
-def _mark(unit: Unit, rows: Sequence[Row], recipe: str) -> Mark:
-    taken = {row.number for row in rows}
-    left_out = tuple(place for place, row in enumerate(unit.rows) if row.number not in taken)
-    return Mark(inputs=inputs_digest(rows, recipe), run_id=unit.run_id, left_out=left_out)
-
-
-def _without(rows: Sequence[Row], bad: dict[int, Exception]) -> tuple[tuple[Row, ...], dict[int, Failure]]:
+def _without(rows: Sequence[Row], bad: Mapping[int, Exception]) -> tuple[tuple[Row, ...], dict[int, Failure]]:
     left = tuple(row for row in rows if row.number not in bad)
     return left, {number: _failure(error) for number, error in bad.items()}
 
 
-def _lost_input(unit: Unit, bad: dict[int, Exception], error: Exception) -> dict[int, Failure]:
+def _lost_input(unit: Unit, bad: Mapping[int, Exception], error: Exception) -> dict[int, Failure]:
     """An object whose rows are in the output cannot be read any more, so it cannot be made again with those that are left."""
     row = next(row for row in unit.rows if row.number in bad and row.number in unit.done)
     lost = PreconditionError(

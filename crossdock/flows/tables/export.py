@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from crossdock.batches import Batches
 from crossdock.combine.caching.fingerprint import fingerprint
 from crossdock.connectors.objects import ObjectSink
 from crossdock.connectors.sql.names import TableName
-from crossdock.connectors.sql.slicing import Selection, cut, held, schema_of
-from crossdock.errors import ConfigError, ExistsError, NotFoundError
+from crossdock.connectors.sql.slicing import Bounds, Selection, cut, held, opened, schema_of
+from crossdock.errors import ConfigError, NotFoundError, UnsafeError
 from crossdock.events import Listed, Observer
 from crossdock.flows.planning.rows import Action, Row
 from crossdock.flows.questions.endpoints import describe_sink, rebuilt_sink
 from crossdock.flows.runs.directory import RunDirectory
 from crossdock.flows.runs.manifest import Manifest
+from crossdock.flows.tables.batches import ExportBatch
 from crossdock.flows.tables.databases import DatabaseEnd
 from crossdock.flows.tables.learning import schema_from, schema_text
 from crossdock.flows.tables.port import Learned, UnitWork
 from crossdock.flows.tables.slices import SliceExport
-from crossdock.formats import encode
+from crossdock.formats import chain, encode
 from crossdock.formats.encoding import Encode
 from crossdock.formats.names import FORMATS, parse_kind, suffix_of
 from crossdock.model import Counts, ObjectInfo, Version
@@ -44,6 +47,7 @@ class ExportFlow:
         parts: How many slices at most.
         exact: The key of the only object, if there is to be one; else objects are ``part-00000`` and so on below the sink's prefix.
         overwrite: Whether what is there goes.
+        batch: The batch of a dataset that the objects become, visible all at once; if they are to.
     """
 
     end: DatabaseEnd
@@ -56,6 +60,8 @@ class ExportFlow:
     encode: Encode
     steps: tuple[Callable[[Any], Any], ...] = ()
     overwrite: bool = False
+    batch: str | None = None
+    attempt: str = field(default_factory=lambda: secrets.token_hex(8))
     kind: str = "export"
     excluded: int = 0
     _snapshot: str | None = field(default=None, init=False)
@@ -94,6 +100,7 @@ class ExportFlow:
             "write": given,
             "steps": [fingerprint(step, name="step") for step in self.steps],
             "overwrite": self.overwrite,
+            "batch": self.batch,
         }
 
     def check(self) -> None:
@@ -105,20 +112,23 @@ class ExportFlow:
         """A row for each slice, in order.
 
         Raises:
-            ExistsError: There is an export already.
+            UnsafeError: There is an export already.
         """
         slices = cut(self.end.database, self.selection, by=self.by, parts=self.parts)
         observer(Listed(objects=len(slices), bytes=0))
-        there = self._there()
+        batch = self._batch(self.attempt)
+        if batch is not None:
+            batch.demand_free(overwrite=self.overwrite)
+        there = self._there() if batch is None else {}
         if there and not self.overwrite:
-            raise ExistsError(
+            raise UnsafeError(
                 f"there is an export already: {len(there)} objects, such as {min(there)}",
                 operation="export",
                 where=self.sink.store.url,
                 hint="write to another place, or overwrite it",
             )
         for number, bounds in enumerate(slices):
-            key = self.exact if self.exact is not None else self._key(number)
+            key = self._key(number) if batch is None else batch.key(number)
             refusal = self.sink.store.refusal(key, None)
             yield Row(
                 source=ObjectInfo(key=f"{self.selection}: {bounds}", size=None),
@@ -130,7 +140,16 @@ class ExportFlow:
             )
 
     def _key(self, number: int) -> str:
-        return f"{self.sink.prefix}part-{number:05d}{suffix_of(parse_kind(self.encode.format))}"
+        return self.exact if self.exact is not None else f"{self.sink.prefix}part-{number:05d}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return suffix_of(parse_kind(self.encode.format))
+
+    def _batch(self, attempt: str) -> ExportBatch | None:
+        if self.batch is None:
+            return None
+        return ExportBatch(sink=self.sink, name=self.batch, attempt=attempt, suffix=self._suffix)
 
     def _there(self) -> dict[str, Version]:
         """Objects of an earlier export, by key."""
@@ -147,10 +166,22 @@ class ExportFlow:
         return found
 
     def learn(self, manifest: Manifest) -> Learned:
-        """The columns that every slice has to have."""
+        """The columns that every slice has to have, and those of the objects; and take the batch over."""
         del manifest
-        schema = schema_of(self.end.database, self.selection)
-        return {"schema": schema_text(schema), "columns": {each.name: str(each.type) for each in schema}}
+        schema = made = schema_of(self.end.database, self.selection)
+        if self.steps and self.batch is not None:
+            rows = opened(self.end.database, self.selection, Bounds())
+            with Batches.of(chain(*self.steps)(rows)) as changed:
+                made = changed.schema
+        batch = self._batch(self.attempt)
+        if batch is not None:
+            batch.begin()
+        return {
+            "schema": schema_text(schema),
+            "made": schema_text(made),
+            "columns": {each.name: str(each.type) for each in made},
+            "attempt": self.attempt,
+        }
 
     @contextmanager
     def driving(self, directory: RunDirectory) -> Iterator[None]:
@@ -177,15 +208,27 @@ class ExportFlow:
         )
 
     def finish(self, directory: RunDirectory, counts: Counts) -> Mapping[str, Any]:
-        """Remove what an earlier export had more of, if that is to be overwritten and every slice is there."""
-        shared = self._snapshot is not None
+        """Make a batch visible; or remove what an earlier export had more of, if that is to be overwritten and every slice is there."""
+        told: dict[str, Any] = {"one_state": self._snapshot is not None}
+        if self.batch is not None:
+            learned = directory.read()["learned"]
+            if counts.failed:
+                why = f"{counts.failed} slices failed, so nothing of this run is listed"
+                return told | {"published": False, "why": why}
+            batch = self._batch(learned["attempt"])
+            done = (
+                {}
+                if batch is None
+                else batch.commit(directory, schema_from(learned["made"]), self.encode.format)
+            )
+            return told | {"published": True, **done}
         if counts.failed or not self.overwrite or self.exact is not None:
-            return {"one_state": shared, "removed": 0}
+            return told | {"removed": 0}
         kept = {row.destination for row in directory.manifest.all_rows()}
         superfluous = {key: version for key, version in self._there().items() if key not in kept}
         for key, version in superfluous.items():
             self.sink.store.delete(key, version=version)
-        return {"one_state": shared, "removed": len(superfluous)}
+        return told | {"removed": len(superfluous)}
 
 
 def _is_part(name: str) -> bool:
@@ -223,4 +266,5 @@ def flow_of(
         exact=asked["exact"],
         encode=encode(how["to"], compression=how["compression"], **how["write"]),
         overwrite=how["overwrite"],
+        batch=how["batch"],
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from crossdock.model import MIB
 
-__all__ = ["MOST_OBJECTS", "Member", "group_name", "grouped"]
+__all__ = ["MOST_OBJECTS", "Member", "batch_name", "group_name", "grouped"]
 
 MOST_OBJECTS = 10_000
 """In one group, however small they are: a unit of work that a killed worker may have to begin again."""
@@ -64,6 +64,11 @@ def grouped(members: Iterable[Member], target_bytes: int) -> Iterator[Sequence[M
 def group_name(first: str) -> str:
     """What a group is called, below the prefix of its objects: told by its first key, so that it is the same in every run."""
     return f"{_prefix(first)}part-{_digest(first).hex()}"
+
+
+def batch_name(first: str) -> str:
+    """The same for a batch of a dataset, whose rows go to the prefixes of their partitions."""
+    return _digest(first).hex()
 
 
 def _prefix(name: str) -> str:

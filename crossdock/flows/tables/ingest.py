@@ -100,7 +100,7 @@ class IngestFlow:
         return frozenset(self.into.load("look", pa.schema([])).loaded())
 
     def learn(self, manifest: Manifest) -> Learned:
-        """The columns, of the table's types where it is there; and begin the load."""
+        """The columns, of the table's types where it is there; and whether they fit."""
         if not has_work(manifest):
             return {}
         source = self.objects.source
@@ -109,7 +109,7 @@ class IngestFlow:
             found = learned_schema(source, self.recipe.samples, manifest, where=source.url)
         schema = self._suited(found, manifest)
         columns = self._after_steps(schema, manifest)
-        begun = self.into.begun(manifest.run_id, columns)
+        begun = self.into.planned(manifest.run_id, columns)
         return {**begun, "read": schema_text(schema)}
 
     def _suited(self, found: pa.Schema, manifest: Manifest) -> pa.Schema:
@@ -145,7 +145,7 @@ class IngestFlow:
             source=self.objects.source,
             decode=self.recipe.decode(schema_from(learned["read"])),
             steps=self.recipe.steps,
-            load=self.into.going_on(learned),
+            load=self.into.begun(learned),
             at_a_time=concurrency or _AT_A_TIME,
             home=self.into.home,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from crossdock.connectors.sql.loading import TableLoad
-from crossdock.errors import CrossdockError, LedgerError
+from crossdock.errors import CrossdockError
 from crossdock.flows.planning.rows import Action, Row
 from crossdock.flows.runs.directory import RunDirectory
 from crossdock.flows.runs.manifest import Manifest
@@ -65,30 +65,19 @@ class Into:
             self.end.database, self.table, load_id=load_id, schema=schema, mode=self.mode, key=self.key
         )
 
-    def begun(self, run_id: str, schema: pa.Schema) -> Learned:
-        """Begin the load of a run; what its workers have to know of it.
+    def planned(self, run_id: str, schema: pa.Schema) -> Learned:
+        """What the workers of a run have to know of its load; what would fail at the end for certain fails here.
 
         Raises:
             ConfigError: The columns do not fit the table, or ``upsert`` has no unique index over the key.
         """
-        self.load(run_id, schema).begin()
+        self.load(run_id, schema).probe()
         return {"load": run_id, "columns": schema_text(schema)}
 
-    def going_on(self, learned: Learned) -> TableLoad:
-        """The load that was begun.
-
-        Raises:
-            LedgerError: What it staged is gone: somebody discarded it.
-        """
+    def begun(self, learned: Learned) -> TableLoad:
+        """The load, begun if it was not."""
         load = self.load(learned["load"], schema_from(learned["columns"]))
-        standing = load.standing()
-        if not standing.is_begun:
-            raise LedgerError(
-                "the rows that this run staged were discarded",
-                operation="ingest",
-                where=load.url,
-                hint="start a new run: nothing of this one is visible",
-            )
+        load.begin()
         return load
 
     @property

@@ -23,7 +23,7 @@ from crossdock.flows.tables.reading import is_passing
 from crossdock.formats.decoding import Decode
 from crossdock.formats.schemas import settled
 
-__all__ = ["SAMPLED", "learned_schema", "sample_rows", "schema_from", "schema_text", "united"]
+__all__ = ["SAMPLED", "Seen", "learned_schema", "sample_rows", "schema_from", "schema_text", "united"]
 
 SAMPLED = 16
 """Objects that are looked into, besides the first and the last of the manifest."""
@@ -33,7 +33,9 @@ _LOOKED_AT_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class Seen:
+    """The columns of one object of the sample; a column of which no value was seen has the type null."""
+
     key: str
     schema: pa.Schema
 
@@ -53,7 +55,7 @@ def learned_schema(source: ObjectSource, decode: Decode, manifest: Manifest, *, 
     with ThreadPoolExecutor(_AT_A_TIME, "crossdock-sample") as pool:
         looks = [pool.submit(copy_context().run, _look, source, decode, row) for row in rows]
         found = [look.result() for look in looks]
-    seen = [each for each in found if isinstance(each, _Seen)]
+    seen = [each for each in found if isinstance(each, Seen)]
     if not seen:
         cause = next((each for each in found if isinstance(each, Exception)), None)
         raise ConfigError(
@@ -90,7 +92,7 @@ def _work(manifest: Manifest) -> Iterator[tuple[tuple[int, int], str]]:
                 at += 1
 
 
-def _look(source: ObjectSource, decode: Decode, row: Row) -> _Seen | Exception:
+def _look(source: ObjectSource, decode: Decode, row: Row) -> Seen | Exception:
     """The columns of one object; a column whose first rows have no value has no type yet."""
     stream = ObjectStream(source.store, row.source.key, name=row.name, info=row.source)
     try:
@@ -109,10 +111,10 @@ def _look(source: ObjectSource, decode: Decode, row: Row) -> _Seen | Exception:
     fields = [
         field.with_type(pa.null()).with_nullable(True) if field.name in empty else field for field in schema
     ]
-    return _Seen(key=row.source.key, schema=pa.schema(fields))
+    return Seen(key=row.source.key, schema=pa.schema(fields))
 
 
-def united(seen: Sequence[_Seen], *, where: str) -> pa.Schema:
+def united(seen: Sequence[Seen], *, where: str) -> pa.Schema:
     """One schema for all, by name. Pure.
 
     Raises:

@@ -27,7 +27,7 @@ from crossdock.formats.request import Request
 from crossdock.model import MIB, ObjectInfo
 from crossdock.ports import Chunk
 
-__all__ = ["UnitReader", "is_passing"]
+__all__ = ["UnitReader", "columns_of", "is_passing"]
 
 SMALL_BYTES = MIB
 """Objects up to this size are fetched whole, ahead of their turn: their requests wait together instead of one after the other."""
@@ -43,6 +43,17 @@ _fetchers = Pools("crossdock-fetch")
 def is_passing(error: BaseException) -> bool:
     """Whether this is trouble with a service rather than with one object: it may be over a while later."""
     return isinstance(error, StorageError) and error.retry is not Retry.NEVER
+
+
+def columns_of(decode: Decode, *, where: str) -> pa.Schema:
+    """The columns that a decoder with a schema gives, whatever it reads.
+
+    Raises:
+        ConfigError: One that was asked for is not in the schema.
+    """
+    request = Request.of(schema=decode.schema, types=None, columns=decode.columns, evolve=decode.evolve)
+    whole = request.schema if request.schema is not None else pa.schema([])
+    return request.narrowed(whole, where=where)
 
 
 class UnitReader:
@@ -70,10 +81,7 @@ class UnitReader:
     @property
     def schema(self) -> pa.Schema:
         """What every object gives."""
-        decode = self._decode
-        request = Request.of(schema=decode.schema, types=None, columns=decode.columns, evolve=decode.evolve)
-        whole = request.schema if request.schema is not None else pa.schema([])
-        return request.narrowed(whole, where=self._source.url)
+        return columns_of(self._decode, where=self._source.url)
 
     def batches(self, rows: Sequence[Row]) -> Batches:
         """The rows of these objects, one object after the other, in order.

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from crossdock.combine.caching.fingerprint import fingerprint
 from crossdock.connectors.objects import ObjectSink
+from crossdock.connectors.registry import split_url
+from crossdock.datasets.derived import Partitioner
 from crossdock.errors import ConfigError
 from crossdock.flows.questions.endpoints import open_sink
 from crossdock.flows.tables.learning import schema_from, schema_text
+from crossdock.flows.tables.partitioning import is_of_functions, partition_texts, partitioner_from
+from crossdock.flows.tables.reading import columns_of
 from crossdock.formats import chain, decode, encode
 from crossdock.formats.decoding import Decode, typed_read_options
 from crossdock.formats.encoding import Encode, typed_write_options
@@ -39,6 +43,7 @@ class Recipe:
         schema: The columns, if they were given; else a sample of the objects tells.
         evolve: What of an object may differ from the schema.
         bad_rows: ``fail``, ``skip``, or in words where bad rows go.
+        partitioner: What rows are partitioned by, if each output is a batch of a dataset rather than an object.
         steps: Functions of a stream of rows, in order.
     """
 
@@ -47,6 +52,7 @@ class Recipe:
     schema: pa.Schema | None
     evolve: Evolve
     bad_rows: str
+    partitioner: Partitioner | None = None
     steps: tuple[Callable[[Any], Any], ...] = ()
 
     @property
@@ -68,10 +74,20 @@ class Recipe:
         """How every object is read, once the columns are known."""
         return replace(self.reads, schema=schema, types=None, evolve=self.evolve)
 
+    def narrowed(self, schema: pa.Schema, *, where: str) -> pa.Schema:
+        """The columns that are read.
+
+        Raises:
+            ConfigError: One that was asked for is not there.
+        """
+        return columns_of(self.decode(schema), where=where)
+
     def digest(self, schema: pa.Schema) -> str:
         """Equal for recipes that make the same of the same objects."""
         columns = [(field.name, str(field.type), field.nullable) for field in schema]
-        return fingerprint((_VERSION, columns, self.as_dict()), name="recipe")
+        # How a schema was found, and how pyarrow writes one down, does not matter: the columns do.
+        kept = {name: value for name, value in self.as_dict().items() if name not in ("schema", "types")}
+        return fingerprint((_VERSION, columns, kept), name="recipe")
 
     def as_dict(self) -> dict[str, Any]:
         """What a run keeps of it; equal for equal recipes. Of functions only a fingerprint is kept."""
@@ -87,6 +103,7 @@ class Recipe:
             "schema": None if self.schema is None else schema_text(self.schema),
             "evolve": self.evolve,
             "bad_rows": self.bad_rows,
+            "partition_by": None if self.partitioner is None else partition_texts(self.partitioner),
             "steps": [fingerprint(step, name="step") for step in self.steps],
         }
 
@@ -102,11 +119,15 @@ def recipe_of(
     evolve: Evolve = "missing",
     bad_rows: Any = "fail",
     steps: Any = (),
+    partition_by: Any = None,
     read_options: Mapping[str, Any] | None = None,
     write_options: Mapping[str, Any] | None = None,
     sink_options: Mapping[str, Any] | None = None,
+    options_url: str = "",
 ) -> Recipe:
     """A recipe from what a user wrote; the arguments are those of ``convert``.
+
+    A URL for bad rows is opened with ``sink_options``, unless they belong to ``options_url`` and that is another kind of store.
 
     Raises:
         ConfigError: Something is wrong with one of them.
@@ -119,7 +140,7 @@ def recipe_of(
         )
     if schema is not None and types:
         raise ConfigError("give schema (all columns) or types (some of them)", operation="convert")
-    policy, said = _policy(bad_rows, sink_options or {})
+    policy, said = _policy(bad_rows, sink_options or {}, options_url)
     several = (steps,) if callable(steps) else tuple(steps)
     chain(*several)  # says what is no step
     reads = decode(
@@ -135,19 +156,22 @@ def recipe_of(
         schema=None if schema is None else as_schema(schema),
         evolve=evolve,
         bad_rows=said,
+        partitioner=None if partition_by is None else partitioner_from(partition_by),
         steps=several,
     )
     recipe.as_dict()  # a step without a fingerprint could not be told from another
     return recipe
 
 
-def recipe_from(kept: Mapping[str, Any], sink_options: Mapping[str, Any] | None, *, kind: str) -> Recipe:
+def recipe_from(
+    kept: Mapping[str, Any], sink_options: Mapping[str, Any] | None, *, kind: str, options_url: str = ""
+) -> Recipe:
     """The other way round, for a run that is gone on with.
 
     Raises:
         ConfigError: It had functions, which no run keeps.
     """
-    if kept["steps"] or kept["bad_rows"] == _HANDED:
+    if kept["steps"] or kept["bad_rows"] == _HANDED or is_of_functions(kept["partition_by"]):
         raise ConfigError(
             "this run was given functions, and no run keeps those",
             operation="resume",
@@ -162,16 +186,18 @@ def recipe_from(kept: Mapping[str, Any], sink_options: Mapping[str, Any] | None,
         types=kept["types"],
         evolve=kept["evolve"],
         bad_rows=kept["bad_rows"],
+        partition_by=kept["partition_by"],
         read_options=kept["read"],
         write_options=kept["write"],
         sink_options=sink_options,
+        options_url=options_url,
     )
 
 
 _HANDED = "handed over"
 
 
-def _policy(bad_rows: Any, sink_options: Mapping[str, Any]) -> tuple[Any, str]:
+def _policy(bad_rows: Any, options: Mapping[str, Any], options_url: str) -> tuple[Any, str]:
     """What a decoder does with bad rows, and how a run says so."""
     if bad_rows in ("fail", "skip"):
         return bad_rows, bad_rows
@@ -181,7 +207,9 @@ def _policy(bad_rows: Any, sink_options: Mapping[str, Any]) -> tuple[Any, str]:
                 f"bad_rows is 'fail', 'skip', a URL, a sink or a function, not {bad_rows!r}",
                 operation="convert",
             )
-        bad_rows = open_sink(bad_rows if bad_rows.endswith("/") else f"{bad_rows}/", sink_options)
+        place = bad_rows if bad_rows.endswith("/") else f"{bad_rows}/"
+        alike = not options_url or split_url(options_url)[0].name == split_url(place)[0].name
+        bad_rows = open_sink(place, options if alike else {})
     if isinstance(bad_rows, ObjectSink):
         return bad_rows, bad_rows.url
     if callable(bad_rows):

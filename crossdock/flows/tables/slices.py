@@ -1,7 +1,8 @@
 """A slice of a table or query to one object: read in one transaction, encoded, committed at once.
 
-``SliceExport`` is a ``UnitWork``. What it writes carries a mark of what it was made of and by which run, so an attempt after a
-crash, or a second worker with the same shard, finds it and reads nothing.
+``SliceExport`` is a ``UnitWork``. What it writes carries a mark of what it was made of and by which run, in user metadata, so an
+attempt after a crash, or a second worker with the same shard, finds it and reads nothing. Where a store has no such fields (a
+directory), the attempt after a crash writes a slice again that was written and not recorded.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from crossdock.connectors.sql.database import Database
 from crossdock.connectors.sql.slicing import Bounds, Selection, opened
 from crossdock.connectors.streams import ObjectStream
 from crossdock.errors import ConfigError, CrossdockError, NotFoundError, PreconditionError, TaskFailed
+from crossdock.flows.ledger.leftovers import not_ours
 from crossdock.flows.runs.files import demand
 from crossdock.flows.tables.loading import RETRIES, RETRY_DELAY_S, may_pass
-from crossdock.flows.tables.marks import Mark, keep_mark, mark_of, marked
+from crossdock.flows.tables.marks import Mark, mark_of, marked
 from crossdock.flows.tables.port import Unit, UnitEnd
 from crossdock.formats import chain, decode
 from crossdock.formats.encoding import Encode
@@ -74,6 +76,8 @@ class SliceExport:
 
     def __call__(self, unit: Unit, stop: threading.Event) -> UnitEnd:
         """See ``UnitWork``."""
+        if unit.is_repeat:
+            self._clear_uploads(unit)
         row = unit.rows[0]
         bounds = Bounds.from_dict(json.loads(row.name))
         mark = Mark(inputs=digest_of_slice(self.recipe, bounds), run_id=unit.run_id)
@@ -82,7 +86,8 @@ class SliceExport:
             found = mark_of(self.sink.store, self.sink.prefix, there)
             if found is not None and found.is_same_attempt(mark):
                 return self._found(there)
-            if there.version != row.observed:
+            may_be_ours = unit.is_repeat and "user" not in self.sink.store.capabilities.metadata_fields
+            if there.version != row.observed and not may_be_ours:
                 raise PreconditionError(
                     "somebody else wrote this object since the run was planned",
                     operation="export",
@@ -112,8 +117,6 @@ class SliceExport:
             if twin is not None and known is not None and known.is_same_attempt(mark):
                 return self._found(twin)
             raise cause from failed
-        written = ObjectInfo(key=receipt.key, size=receipt.size, version=receipt.version)
-        keep_mark(self.sink.store, self.sink.prefix, written, mark)
         return UnitEnd(
             receipt=replace(receipt, rows=counted.rows),
             rows={row.number: counted.rows},
@@ -126,6 +129,14 @@ class SliceExport:
             return self.sink.store.stat(key)
         except NotFoundError:
             return None
+
+    def _clear_uploads(self, unit: Unit) -> None:
+        """Abort what an attempt that died left open under this key; those of others, and older ones, are not ours."""
+        if unit.announced is None:
+            return
+        for upload in self.sink.store.list_uploads(unit.destination):
+            if upload.key == unit.destination and not_ours(upload, unit.announced) is None:
+                self.sink.store.abort(upload)
 
     def _found(self, there: ObjectInfo) -> UnitEnd:
         """An earlier attempt of this run wrote it and died before it said so: its rows are counted where they lie."""

@@ -5,8 +5,10 @@ Credentials are resolved by the connector's own chain each time a table is opene
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from crossdock.errors import ConfigError
@@ -32,7 +34,11 @@ def _of_s3(place: Place) -> dict[str, Any]:
     options = place.options
     identity = identity_of(options, where=place.url)
     address = address_of(place.bucket, options, identity.region())
-    if options.ca_bundle is not None and address.base.startswith("https:") and "SSL_CERT_FILE" not in os.environ:
+    if (
+        options.ca_bundle is not None
+        and address.base.startswith("https:")
+        and "SSL_CERT_FILE" not in os.environ
+    ):
         raise ConfigError(
             "deltalake takes no ca_bundle",
             operation="open",
@@ -60,15 +66,43 @@ def _of_s3(place: Place) -> dict[str, Any]:
 
 
 def _of_gcs(place: Place) -> dict[str, Any]:
-    from crossdock.connectors.gcs.credentials import Tokens
-
     options = place.options
     return {
         "google_base_url": options.root,
         "google_skip_signature": _said(bool(options.anon)),
-        "google_bearer_token": None if options.anon else Tokens(options, place.url).bearer(),
+        **(_nobody(options.root) if options.anon else _identity_of_gcs(options, place)),
         **_timeouts(options, options.root),
     }
+
+
+def _nobody(root: str) -> dict[str, str]:
+    """Of requests without a signature the library still signs its puts, unless it has a key that says not to."""
+    key = {
+        "gcs_base_url": root,
+        "disable_oauth": True,
+        "client_email": "",
+        "private_key": "",
+        "private_key_id": "",
+    }
+    return {"google_service_account_key": json.dumps(key)}
+
+
+def _identity_of_gcs(options: Any, place: Place) -> dict[str, str]:
+    """The library takes no access token (object_store 0.13), so it is given what tokens are made of, or finds it by itself."""
+    token = options.token
+    if token is None or token in ("google_default", "cloud"):
+        return {}  # GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server: the same chain
+    if isinstance(token, str):
+        return {"google_application_credentials": str(Path(token).expanduser())}
+    text = token.reveal()
+    if text.lstrip().startswith("{"):
+        return {"google_service_account_key": text}
+    raise ConfigError(
+        "deltalake takes no access token",
+        operation="open",
+        where=place.url,
+        hint="give the path of a credentials file, its JSON, or google_default",
+    )
 
 
 def _of_azure(place: Place) -> dict[str, Any]:

@@ -15,11 +15,19 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures
 from deltalake.transaction import AddAction, Transaction, create_table_with_add_actions
 
-from crossdock.errors import ConfigError, CrossdockError, NotFoundError, UnexpectedError, UnsupportedError
+from crossdock.errors import (
+    ConfigError,
+    CrossdockError,
+    NotFoundError,
+    PreconditionError,
+    Retry,
+    UnexpectedError,
+    UnsupportedError,
+)
 from crossdock.lakes.columns import Columns
 from crossdock.lakes.delta.access import storage_options
 from crossdock.lakes.delta.errors import translated
-from crossdock.lakes.delta.found import DeltaFound, app_id
+from crossdock.lakes.delta.found import DeltaFound, app_id, columns_of
 from crossdock.lakes.files import DataFile, DataFiles
 from crossdock.lakes.lake import Committed
 from crossdock.lakes.place import Place
@@ -62,11 +70,13 @@ def commit(
     else:
         version = version_of_attempt(place, files.attempt, after=after)
         if version is None:
-            error = UnexpectedError(
-                "the library says that it committed, and the log does not", operation="commit", where=place.url
+            lost = UnexpectedError(
+                "the library says that it committed, and the log does not",
+                operation="commit",
+                where=place.url,
             )
-            error.unknown_outcome = True  # type: ignore[attr-defined]
-            raise error
+            lost.unknown_outcome = True  # type: ignore[attr-defined] # the sink asks for it
+            raise lost
     return Committed(version=str(version), changed=files.rows)
 
 
@@ -91,6 +101,10 @@ def _commit(
         )
         return
     handle = prepared(place, found.handle, plan)
+    if request.mode == "replace" and handle.version() > int(found.version) + (handle is not found.handle):
+        raise PreconditionError(
+            "the table was written to meanwhile", operation="commit", hint="try again", retry=Retry.LATER
+        )
     is_same = plan.table.equals(found.schema)
     handle.create_write_transaction(
         actions,
@@ -118,7 +132,7 @@ def prepared(place: Place, handle: DeltaTable, plan: Columns) -> DeltaTable:
     if not plan.added:
         return handle
     handle = DeltaTable(place.location, storage_options=storage_options(place))
-    there = {each.name for each in pa.schema(handle.schema().to_arrow())}
+    there = {*columns_of(handle).names}
     missing = pa.schema([plan.table.field(name) for name in plan.added if name not in there])
     if missing.names:
         handle.alter.add_columns(list(Schema.from_arrow(missing).fields))
@@ -135,7 +149,12 @@ def _is_local_time(kind: Any) -> bool:
 def properties_of(attempt: str, request: Request) -> CommitProperties:
     """The attempt's name; and the append's, which the log takes once."""
     noted = [] if request.batch_id is None else [Transaction(app_id(request.batch_id), 1)]
-    return CommitProperties(custom_metadata={_ATTEMPT: attempt}, app_transactions=noted or None)
+    return CommitProperties(
+        custom_metadata={_ATTEMPT: attempt},
+        app_transactions=noted or None,
+        # A replacement is of the version that was found: tried again, the library would leave what came meanwhile.
+        max_commit_retries=0 if request.mode == "replace" else None,
+    )
 
 
 def _action(file: DataFile, partition_by: tuple[str, ...]) -> AddAction:

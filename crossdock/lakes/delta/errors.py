@@ -41,6 +41,11 @@ _BY_CLASS: tuple[tuple[type[BaseException], _Row], ...] = (
     (DeltaProtocolError, (UnsupportedError, "", None)),
 )
 
+_NO_VERSION = (
+    r"not the same as the specified end version|not available: no new commits|No files in log segment"
+    r"|[Ii]nvalid table version|earlier than the first|[Nn]ot a Delta table|No (delta )?commit|no such version"
+)
+
 # The first that is found in the text counts.
 _BY_WORDS: tuple[tuple[str, _Row], ...] = (
     (
@@ -56,8 +61,7 @@ _BY_WORDS: tuple[tuple[str, _Row], ...] = (
         ),
     ),
     (
-        r"not the same as the specified end version|not available: no new commits|No files in log segment"
-        r"|[Ii]nvalid table version|earlier than the first|[Nn]ot a Delta table|No (delta )?commit|no such version",
+        _NO_VERSION,
         (NotFoundError, "", None),
     ),
     (
@@ -89,7 +93,9 @@ def translated(operation: str, where: str, table: str | None = None) -> Iterator
         if not _is_library(error):
             raise
         kind, hint, retry = _row(error)
-        raise kind(_words(error), operation=operation, where=where, key=table, hint=hint, retry=retry) from error
+        raise kind(
+            _words(error), operation=operation, where=where, key=table, hint=hint, retry=retry
+        ) from error
 
 
 def _is_library(error: Exception) -> bool:
@@ -114,6 +120,12 @@ def _row(error: Exception) -> _Row:
 
 def _words(error: Exception) -> str:
     """The library's message on one line, without the layers it came through."""
-    text = re.sub(r"\s+", " ", str(error)).strip()
-    text = re.sub(r"^((Generic )?(delta kernel |DeltaTable |DeltaTable: )?(Kernel )?error: )+", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    text = re.sub(r"[\s\u21b3]+", " ", text).strip()
+    text = re.sub(
+        r"^((Generic )?(delta kernel |DeltaTable |DeltaTable: )?(Kernel )?error: )+",
+        "",
+        text,
+        flags=re.IGNORECASE,
+    )
     return text[:500] or type(error).__name__

@@ -18,7 +18,7 @@ from crossdock.lakes.lake import Asked, Found
 from crossdock.lakes.place import Place
 from crossdock.lakes.pruning import Known, survivors
 
-__all__ = ["DeltaFound", "app_id"]
+__all__ = ["DeltaFound", "app_id", "columns_of", "moment_of"]
 
 _OTHERS = frozenset({"deletionVectors", "columnMapping"})
 """Reader features with which a data file is not what its rows are; the library's own engine reads such tables."""
@@ -39,6 +39,12 @@ _WRITABLE = frozenset(
 """Writer features with which rows in plain data files are what they are anywhere."""
 
 
+def columns_of(handle: DeltaTable) -> pa.Schema:
+    """A table's columns, as pyarrow has them."""
+    found: Any = handle.schema().to_arrow()
+    return pa.schema(found).remove_metadata()
+
+
 def app_id(batch_id: str) -> str:
     """The application's name under which an append is noted in the log, once."""
     return f"crossdock/{batch_id}"
@@ -50,7 +56,7 @@ class DeltaFound(Found):
     def __init__(self, place: Place, handle: DeltaTable) -> None:
         self.place = place
         self.handle = handle
-        self.schema = pa.schema(handle.schema().to_arrow()).remove_metadata()
+        self.schema = columns_of(handle)
         self.partition_by = tuple(handle.metadata().partition_columns)
         self.version = str(handle.version())
 
@@ -71,7 +77,8 @@ class DeltaFound(Found):
             name
             for each in self.handle.schema().fields
             for name in each.metadata
-            if name in ("delta.invariants", "delta.generationExpression") or name.startswith("delta.identity.")
+            if name in ("delta.invariants", "delta.generationExpression")
+            or name.startswith("delta.identity.")
         }
         if wanting:
             raise UnsupportedError(

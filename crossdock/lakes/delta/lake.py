@@ -10,6 +10,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from crossdock.batches import Batches
+from crossdock.connectors.sql.database import TableCapabilities
 from crossdock.errors import UnsupportedError
 from crossdock.lakes.columns import Columns
 from crossdock.lakes.delta.access import storage_options
@@ -18,8 +19,8 @@ from crossdock.lakes.delta.errors import translated
 from crossdock.lakes.delta.found import DeltaFound, moment_of
 from crossdock.lakes.delta.merging import merge
 from crossdock.lakes.files import DataFiles
-from crossdock.lakes.kinds import delta_kinds
-from crossdock.lakes.lake import Committed, Found, Lake, LakeCapabilities, inner_url
+from crossdock.lakes.kinds import Kind, delta_kinds
+from crossdock.lakes.lake import Committed, Found, Lake, inner_url
 from crossdock.lakes.options import DeltaOptions
 from crossdock.lakes.place import Place, place_of
 from crossdock.lakes.request import Request
@@ -32,13 +33,23 @@ _LOG = "_delta_log/"
 class DeltaLake(Lake):
     """Delta tables below one prefix. See ``Lake``."""
 
-    capabilities = LakeCapabilities(
-        writable=True, upserts=True, batch_ids=True, time_travel=True, transactions=True
+    capabilities = TableCapabilities(
+        writable=True,
+        nested=True,
+        transactions=True,
+        concurrent_writers=True,
+        streams_parameters=False,
+        exact_types=True,
     )
     options_class = DeltaOptions
     format = "Delta Lake"
-    kinds = staticmethod(delta_kinds)
     folds_case = True
+    upserts = True
+
+    @staticmethod
+    def kinds(kind: Kind) -> Kind:
+        """See ``Lake``."""
+        return delta_kinds(kind)
 
     def __init__(
         self, url: str, options: DeltaOptions | None = None, storage: Mapping[str, Any] | None = None

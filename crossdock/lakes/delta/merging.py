@@ -43,7 +43,7 @@ def merge(
         staged = Path(directory) / "rows.arrows"
         count = _stage(rows, request, staged)
         handle = prepared(place, found.handle, plan)
-        with pa.OSFile(str(staged)) as file, pa.ipc.open_stream(file) as reader:
+        with pa.OSFile(str(staged), "rb") as file, pa.ipc.open_stream(file) as reader:
             columns, key = plan.given.names, request.key
             others = [name for name in columns if name not in key]
             merger = handle.merge(
@@ -69,7 +69,11 @@ def merge(
 def _stage(rows: Batches, request: Request, staged: Path) -> int:
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     count = 0
-    with rows, pa.OSFile(str(staged), "wb") as file, pa.ipc.new_stream(file, rows.schema, options=options) as out:
+    with (
+        rows,
+        pa.OSFile(str(staged), "wb") as file,
+        pa.ipc.new_stream(file, rows.schema, options=options) as out,
+    ):
         for batch in Keys(request.key).watched(rows):
             out.write_batch(batch)
             count += batch.num_rows

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-import crossdock
+from crossdock.formats import decode, encode
 
 __all__ = ["CodecEnd", "simple_table"]
 
@@ -27,6 +27,7 @@ class CodecEnd:
         cannot_read: Names of ``CASES`` that it writes, but refuses to read as that type.
         becomes: Types that come back as others, which hold the same values, by the names of ``CASES``.
         changes: Values that come back as others, and are documented to, by the names of ``CASES``.
+        absent_is_null: A column may be absent from any row, so that one which is nowhere is nulls, whatever ``evolve`` says.
         compressions: Values of ``compression=`` that it knows.
         tells_its_end: Bytes that end early are an error, at whatever byte.
         small: Options of ``encode`` with which bytes leave after a thousand rows or so.
@@ -35,14 +36,15 @@ class CodecEnd:
     """
 
     format: str
-    encode: Callable[..., Any] = field(default=lambda *given, **options: crossdock.encode(*given, **options))
-    decode: Callable[..., Any] = field(default=lambda *given, **options: crossdock.decode(*given, **options))
+    encode: Callable[..., Any] = encode
+    decode: Callable[..., Any] = decode
     typed: bool = True
     refuses: frozenset[str] = frozenset()
     bends: frozenset[str] = frozenset()
     cannot_read: frozenset[str] = frozenset()
     becomes: Mapping[str, pa.DataType] = field(default_factory=dict)
     changes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    absent_is_null: bool = False
     compressions: tuple[str, ...] = ()
     tells_its_end: bool = True
     small: Mapping[str, Any] = field(default_factory=dict)
@@ -53,10 +55,10 @@ class CodecEnd:
         """All the bytes."""
         return b"".join(map(bytes, self.encode(self.format, **options)(rows)))
 
-    def read(self, data: Any, schema: pa.Schema | None = None, **options: Any) -> pa.Table:
-        """All the rows; ``schema`` is used where the bytes do not say it."""
-        if schema is not None and not self.typed:
-            options = {"schema": schema, **options}
+    def read(self, data: Any, written_as: pa.Schema | None = None, **options: Any) -> pa.Table:
+        """All the rows; ``written_as`` is the schema to read with where the bytes do not say it."""
+        if written_as is not None and not self.typed:
+            options = {"schema": written_as, **options}
         found: pa.Table = self.decode(self.format, **options)(data).read_all()
         return found
 

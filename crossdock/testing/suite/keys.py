@@ -8,7 +8,7 @@ import pytest
 
 from crossdock.errors import CrossdockError, UnsupportedError
 from crossdock.model import ByteRange
-from crossdock.ports import ObjectStore
+from crossdock.ports import CASE, ObjectStore
 from crossdock.testing.hostile import HOSTILE_KEYS
 from crossdock.testing.suite.base import SuiteBase, keys_in
 
@@ -84,6 +84,15 @@ class KeyChecks(SuiteBase):
         for key in ordered[::2]:
             store.delete(key)
         assert ordered[1::2] == keys_in(store)
+
+    def test_keys_that_differ_by_case_alone(self, store: ObjectStore) -> None:
+        """Two objects, or one where the store says that it folds case: a plan refuses such keys by what is said."""
+        store.put("fold/x", b"first")
+        store.put("fold/X", b"second")
+
+        one = CASE in store.capabilities.folds
+        assert (b"second" if one else b"first") == bytes(store.read("fold/x").read_all())
+        assert len(keys_in(store)) == (1 if one else 2)
 
     def test_hostile_keys_in_parts(self, store: ObjectStore) -> None:
         """The same through uploads in parts, which often take another route; open uploads have exact keys."""
