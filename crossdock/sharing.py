@@ -19,6 +19,7 @@ __all__ = [
     "Shared",
     "Use",
     "Word",
+    "forget",
     "interval_s",
     "join",
     "lapse_s",
@@ -110,6 +111,9 @@ class Shared(Protocol):
     def obey(self, run_id: str, word: Word) -> None:
         """Take the driver's word."""
 
+    def forget(self, run_id: str) -> None:
+        """The run has ended here: its word counts no longer."""
+
 
 _lock = threading.Lock()
 _shared: dict[Place, Shared] = {}
@@ -146,6 +150,15 @@ def obey(run_id: str, words: Iterable[Iterable[Any]]) -> None:
         present = [(_shared[place], word) for place, word in told.items() if place in _shared]
     for shared, word in present:
         shared.obey(run_id, word)
+
+
+def forget(run_id: str) -> None:
+    """A run has ended in this process, or rests."""
+    with _lock:
+        _words.pop(run_id, None)
+        every = list(_shared.values())
+    for shared in every:
+        shared.forget(run_id)
 
 
 def refused() -> None:

@@ -1,4 +1,4 @@
-"""``crossdock cleanup``: what crashes left open, and its removal."""
+"""``crossdock cleanup``: what crashes left open or staged, and its removal."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = ["cleanup"]
         "crossdock cleanup --all",
         "crossdock cleanup s3://landing/2024/",
         "crossdock cleanup s3://landing/2024/ --older-than 7d --json",
+        "crossdock cleanup postgresql://etl@db/shop --older-than 7d --option password=env:SHOP_PASSWORD",
     ),
 )
 @click.argument("place", metavar="[RUN|URL]", required=False)
@@ -73,13 +74,13 @@ def cleanup(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Remove what crashes left open: uploads in parts, temporary files and objects.
+    """Remove what crashes left open: uploads in parts, temporary files and objects, rows that were staged and not published.
 
     RUN is an id from `crossdock runs ls` or the URL of a run's directory: what that run announced and left open is removed at its
     destination and in its directory, and nothing of anybody else. While a driver works on the run this is refused (exit code 8).
 
     URL is a destination: what is open below it is listed, whoever left it, and with --older-than what is older is removed. Objects
-    that can be seen are never touched.
+    that can be seen are never touched. Of a database it is the staging tables of `ingest`.
     """
     import crossdock as xd
 

@@ -112,6 +112,12 @@ class Limiter:
             if self._ration.allowed(now=now) > before:
                 self._free.notify_all()
 
+    def forget(self, run_id: str) -> None:
+        """See ``sharing.Shared``."""
+        with self._free:
+            self._ration.forget(run_id)
+            self._free.notify_all()
+
     def _take(self) -> int:
         with self._free:
             while True:

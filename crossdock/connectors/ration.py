@@ -165,6 +165,13 @@ class Ration:
         told.lapses_at = now + lapse_s(processes)
         self._sum_up()
 
+    def forget(self, run_id: str) -> None:
+        """A run has ended here. What it learned of throttling stays; being one of many is no reason to stay slow."""
+        told = self._told.pop(run_id, None)
+        if told is not None and told.level is not None and (told.cuts or told.refused_under >= 0):
+            self.pace.settle(self._whole(told.level))
+        self._sum_up()
+
     def use(self, run_id: str, *, now: float, wait_s: float = 0.0) -> Use | None:
         """What to tell the driver of a run; ``None`` if nothing was wanted lately."""
         told = self._told_by(run_id, now)

@@ -43,12 +43,21 @@ def read_parquet(incoming: Incoming, options: BinaryRead, request: Request, bad:
         metadata = pq.read_metadata(as_arrow(file))
         found = metadata.schema.to_arrow_schema()
         schema, names = wanted(found, request, incoming.name)
-        groups = [_ranges(metadata.row_group(number), names) for number in range(metadata.num_row_groups)]
+        numbers = range(metadata.num_row_groups)
+        # Only where it is of use: pyarrow ends the process if it is asked for a column chunk whose statistics are damaged.
+        is_ranged = isinstance(file, RangedFile)
+        groups = [_ranges(metadata.row_group(number), names) if is_ranged else [] for number in numbers]
         largest = max((sum(map(len, each)) for each in groups), default=0)
         whole = isinstance(file, RangedFile) and largest <= options.fetch_bytes
         piece = min(_PIECE_BYTES, options.fetch_bytes)
         buffer = 0 if whole or not isinstance(file, RangedFile) else piece
-        reader = pq.ParquetFile(as_arrow(file), metadata=metadata, buffer_size=buffer, pre_buffer=False)
+        reader = pq.ParquetFile(
+            as_arrow(file),
+            metadata=metadata,
+            buffer_size=buffer,
+            pre_buffer=False,
+            page_checksum_verification=True,  # of pages that have one
+        )
 
     def batches() -> Iterator[pa.RecordBatch]:
         for number, ranges in enumerate(groups):
@@ -205,9 +214,15 @@ class _telling:  # noqa: N801 - reads as a verb in a with statement
                 where=self._name or "",
                 hint="leave the column out: columns=[...]",
             ) from error
+        if isinstance(error, pa.ArrowNotImplementedError):
+            raise UnsupportedError(
+                f"this {self._what} has something that pyarrow does not read, or is damaged: {str(error).partition(chr(10))[0]}",
+                operation="decode",
+                where=self._name or "",
+            ) from error
         # pyarrow raises OSError itself for what it cannot decode: a source's own error has a class of its own.
         foreign = isinstance(error, pa.ArrowException | EOFError) or type(error) is OSError
-        if foreign and not isinstance(error, pa.ArrowNotImplementedError | pa.ArrowMemoryError):
+        if foreign and not isinstance(error, pa.ArrowMemoryError):
             raise IntegrityError(
                 f"this is not {self._what}, or it is damaged: {str(error).partition(chr(10))[0]}",
                 operation="decode",

@@ -53,6 +53,7 @@ def write_parquet(batches: Batches, options: ParquetWrite, compression: str | No
                 compression=compression or "none",  # type: ignore[arg-type] # checked by name
                 compression_level=options.level,
                 use_dictionary=options.dictionary,
+                write_page_checksum=True,  # a bit that flips later is found by readers that look, as ours does
             )
         yield out.take()
         for table in gathered(batches, size_bytes=options.row_group_bytes, rows=options.row_group_rows):

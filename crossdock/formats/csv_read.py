@@ -29,6 +29,9 @@ __all__ = ["read_csv"]
 _COLUMN = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?(.*)", re.DOTALL)
 
 
+_MISCOUNTED = re.compile(r"Expected \d+ columns, got \d+")
+
+
 class _Parser:
     """Blocks of one CSV, its columns known. ``schema`` is that of the batches, its columns the file's or missing."""
 
@@ -90,7 +93,14 @@ class _Parser:
         )
         read = pacsv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=self.names)
         try:
-            table = pacsv.read_csv(as_file(block), read, self._parse_options(note), convert)
+            try:
+                table = pacsv.read_csv(as_file(block), read, self._parse_options(None), convert)
+            except pa.ArrowInvalid as error:
+                # A row with too many fields or too few. pyarrow decodes it before it tells of it, and prints what fails there: in a
+                # block that is no UTF-8 such rows are found by halving, as others are.
+                if not _MISCOUNTED.search(str(error)) or not _is_utf8(block):
+                    raise
+                table = pacsv.read_csv(as_file(block), read, self._parse_options(note), convert)
         except pa.ArrowNotImplementedError as error:
             raise ConfigError(
                 f"a CSV has no such column: {error}",
@@ -99,7 +109,7 @@ class _Parser:
             ) from error
         return table, refused
 
-    def _parse_options(self, note: Callable[[pacsv.InvalidRow], str]) -> pacsv.ParseOptions:
+    def _parse_options(self, note: Callable[[pacsv.InvalidRow], str] | None) -> pacsv.ParseOptions:
         options = self._options
         return pacsv.ParseOptions(
             delimiter=options.delimiter,
@@ -117,6 +127,14 @@ class _Parser:
             return "", text
         number = int(found[1])
         return self.names[number] if number < len(self.names) else f"#{number}", found[2]
+
+
+def _is_utf8(block: bytes) -> bool:
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_parsed(kind: pa.DataType) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import uuid
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given, settings, strategies as st
 from shared_service import PLACE, Service
 
+from crossdock import sharing
 from crossdock.combine.runners.allotting import Allotter, CommonLimit, level_for
 from crossdock.connectors.limits import Limiter
 from crossdock.connectors.pace import REQUEST_COST, Pace, starting_limit
@@ -77,8 +79,24 @@ def message(name, said):
     return {
         "worker": name,
         "origin": name,
-        "uses": [(*PLACE, said.wish, said.used, said.ended, said.refused, said.refused_under)],
+        "uses": [(*PLACE, *astuple(said))],
     }
+
+
+def test_in_a_storm_of_refusals_workers_are_told_five_times_a_second_and_otherwise_twice():
+    """However often they tell; and once a second where nothing changes, so that no word lapses."""
+    allotter, storm, calm = Allotter(), 0, 0
+    for tick in range(1_000):
+        now, cuts = tick / 100, max(0, *(limit.cuts for limit in allotter.limits.values()), 0)
+        allotter.heard(message("a", use(refused_under=cuts)), now=now, processes=1)
+        storm += allotter.due(now=now, processes=1) is not None
+    for tick in range(1_000):
+        now = 10 + tick / 100
+        allotter.heard(message("a", use(wish=1, used=1)), now=now, processes=1)
+        calm += allotter.due(now=now, processes=1) is not None
+
+    assert 20 < storm <= 51
+    assert 9 <= calm <= 12
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-1, 3)), max_size=60))
@@ -185,6 +203,41 @@ def test_of_two_runs_in_one_process_the_smaller_word_counts():
     assert ration.allowed(now=4.0) == 5
     assert ration.allowed(now=lapse_s(PROCESSES) + 0.1) == 5
     assert ration.allowed(now=lapse_s(PROCESSES) + 4.1) == 5
+
+
+def test_a_run_that_ended_leaves_what_it_learned_of_throttling_and_nothing_else():
+    divided, throttled = Ration(Pace(limit=100)), Ration(Pace(limit=100))
+    divided.obey("run", Word(5.0), now=0.0, processes=PROCESSES)
+    throttled.obey("run", Word(5.0, cuts=1), now=0.0, processes=PROCESSES)
+    for ration in (divided, throttled):
+        ration.forget("run")
+        ration.forget("run")
+
+    assert (divided.allowed(now=0.1), throttled.allowed(now=0.1)) == (100, 5)
+
+
+def test_a_place_that_is_met_later_is_told_what_was_said_before():
+    """As long as the run is on."""
+    first, second, run = Limiter(Pace(limit=50)), Limiter(Pace(limit=50)), f"run-{uuid.uuid4()}"
+    place = ("s3+https://met-later", "read")
+    sharing.obey(run, [(*place, 3.0, 0, 0.0)])
+    sharing.join(place, first)
+    before = first.limit
+    told = [use for use in sharing.uses(run) if use[:2] == place]
+    sharing.forget(run)
+    sharing.join(place, second)
+
+    assert (before, first.limit, second.limit) == (3, 50, 50)
+    assert told == []  # nothing was sent there yet
+
+
+def test_a_newcomer_is_told_the_level_and_no_wait_of_long_ago():
+    allotter = Allotter()
+    allotter.heard(message("a", replace(use(), wait_s=9.0)), now=0.0, processes=1)
+    _, ((*_, level, _, wait_s),) = allotter.due(now=0.0, processes=1)
+
+    assert wait_s == 9
+    assert allotter.words() == [(*PLACE, level, 0, 0.0)]
 
 
 def test_a_wish_to_wait_is_told_by_who_heard_it_from_the_service_and_by_nobody_else():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from deltalake.transaction import AddAction
 
 import crossdock as xd
 from crossdock.batches import Batches
+from crossdock.lakes.delta.access import storage_options
+from crossdock.testing import Rule
 from crossdock.testing.tables import Pulled, SourceDied, assert_same, numbered
 
 
@@ -219,13 +222,13 @@ def test_a_source_that_dies_at_60_per_cent_leaves_no_version_and_no_object(lake,
 
 def test_many_partitions_unsorted_within_little_memory(lake, tmp_path):
     """Rows wait on disk; each partition is one object, and none is lost."""
-    rows = pa.table({"n": range(20_000), "p": [n * 7919 % 200 for n in range(20_000)]})
-    receipt = xd.sink(lake, memory="64KiB", max_open=10)(
+    rows = pa.table({"n": range(20_000), "p": [n * 7919 % 100 for n in range(20_000)]})
+    receipt = xd.sink(lake, memory="64KiB", max_open=10, fsync=False)(
         Batches.of(rows.to_batches(max_chunksize=1_000)), "t", partition_by="p"
     )
 
     assert "spilled" in receipt.evidence
-    assert len(data_files(tmp_path)) == 200
+    assert len(data_files(tmp_path)) == 100
     assert_same(rows, in_order(xd.source(lake)("t").read_all().select(["n", "p"])))
 
 
@@ -332,6 +335,51 @@ def test_every_way_of_writing_on_a_server_in_this_process(s3):
         "at": [None, *at],
     }
     assert source("deep/t", version=1, where={"a": "y"}).read_all().to_pylist() == [{"n": 2, "a": "y"}]
+    assert source("deep/t", version=dt.datetime.now(dt.UTC)).read_all().num_rows == 2
+
+    place = sink.lake.place.below("dv")
+    write_deltalake(
+        place.location,
+        numbered([1, 2]),
+        configuration={"delta.enableDeletionVectors": "true"},
+        storage_options=storage_options(place),
+    )
+    sink(numbered([3]), "dv")
+
+    assert sorted(source("dv").read_all()["value"].to_pylist()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_credentials_renewed_while_rows_are_on_their_way_are_used(s3, s3_server, tmp_path, monkeypatch, mode):
+    """The commit is made with those that are valid then. Ours are about to expire, so they are asked for anew each time."""
+
+    def give(access_key):
+        soon = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
+        given = {"AccessKeyId": access_key, "SecretAccessKey": "secret", "Expiration": soon.isoformat()}
+        (tmp_path / "given.json").write_text(json.dumps({"Version": 1, **given}))
+
+    give("the-old-access-key")
+    (tmp_path / "config").write_text(f"[profile lake]\ncredential_process = cat {tmp_path}/given.json\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    place = s3()
+    options = {name: value for name, value in place.options.items() if name not in ("key", "secret")}
+    sink = xd.sink(f"delta+{place.url}lake", profile="lake", **options)
+    sink(numbered([1]), "t")
+    commits = {"method": "PUT", "bucket": place.url.split("/")[2], "key": "_delta_log/"}
+    old = Rule(**commits, header="authorization: .*the-old-access-key/", status=403, name=f"{mode} old")
+    new = Rule(**commits, header="authorization: .*the-new-access-key/", act=lambda: None, name=f"{mode} new")
+
+    def meanwhile():
+        give("the-new-access-key")
+        s3_server.faults.add(old)
+        s3_server.faults.add(new)
+        yield from pa.table({"n": [7], "value": [7]}).to_batches()
+
+    keys = {"key": "n"} if mode == "upsert" else {}
+    receipt = sink(Batches(numbered([1]).schema, meanwhile()), "t", mode=mode, **keys)
+
+    assert (receipt.rows_changed, receipt.version.generation) == (1, "1")
+    assert (s3_server.faults.fired[old.name], s3_server.faults.fired[new.name]) == (0, 1)
 
 
 def test_what_cannot_be_partitioned_by_is_refused(lake):
@@ -388,6 +436,22 @@ def test_tables_of_the_library_are_read_with_bounds_cut_to_milliseconds(lake, tm
 
     assert xd.source(lake)("t", where={"at": at}).read_all().num_rows == 12
     assert xd.source(lake)("t", where={"place": "a b/ü%"}).read_all().num_rows == 3
+
+
+def test_nested_columns_of_the_library_are_read(lake, tmp_path):
+    """Whose files have large types, and other names and nullability within."""
+    rows = pa.table(
+        {
+            "n": [1, 2],
+            "l": pa.array([[{"a": 1}], None], pa.large_list(pa.struct([("a", pa.int64())]))),
+            "m": pa.array([[("k", Decimal("1.50"))], []], pa.map_(pa.string(), pa.decimal128(10, 2))),
+            "z": pa.array([0, None], pa.timestamp("us", "UTC")),
+            "b": pa.array([b"x", None], pa.large_binary()),
+        }
+    )
+    write_deltalake(tmp_path / "lake" / "t", rows)
+
+    assert_same(rows, in_order(xd.source(lake)("t").read_all()))
 
 
 def test_deletion_vectors_and_renamed_columns_are_read_by_the_library(lake, tmp_path):

@@ -282,6 +282,24 @@ def test_a_replacement_of_what_changed_meanwhile_is_refused(lake):
     assert len([name for name in lake.objects() if name not in before and name.endswith(".parquet")]) == 1
 
 
+def test_what_the_library_changes_is_read(lake):
+    """Renamed columns by their numbers, deleted rows, rows of its own."""
+    lake.sink(DAYS, "t", partition_by="day")
+    catalog = lake.catalog()
+    table = catalog.load_table("default.t")
+    with table.update_schema() as update:
+        update.rename_column("place", "where")
+    table.delete("n < 3")
+    table.append(pa.table({"n": [99], "day": [dt.date(2026, 6, 1)], "where": ["z"]}))
+    catalog.close()
+    lake.sink(pa.table({"n": [100], "day": [dt.date(2026, 6, 1)], "where": ["y"]}), "t")
+    found = in_order(lake.source("t", columns=["n", "where"]).read_all())
+
+    assert found["n"].to_pylist() == [*range(3, 12), 99, 100]
+    assert found["where"].to_pylist() == [*DAYS["place"].to_pylist()[3:], "z", "y"]
+    assert lake.source("t", where={"n": 99}).read_all().num_rows == 1
+
+
 def test_many_partitions_unsorted_within_little_memory(tmp_path):
     lake = Lake(tmp_path, memory="64KiB", max_open=10)
     rows = pa.table({"n": range(5_000), "p": [n * 7919 % 50 for n in range(5_000)]})

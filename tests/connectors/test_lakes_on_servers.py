@@ -10,7 +10,7 @@ import pytest
 
 import crossdock as xd
 from crossdock.batches import Batches
-from crossdock.testing import Rule
+from crossdock.testing import End, Rule
 from crossdock.testing.tables import assert_same, numbered
 
 
@@ -43,6 +43,11 @@ def test_other_stores(request, tmp_path, made, end):
     assert (before, again.method) == (200, "skip")
     assert source("t", where={"p": 1}).read_all().num_rows == 66
     assert_same(numbered([2]), source("u").read_all())
+
+
+def here(tmp_path):
+    """A directory as an end."""
+    return End(url=f"file://{tmp_path}/", options={"fsync": False})
 
 
 def counted(source, table="t"):
@@ -113,29 +118,96 @@ def test_a_replacement_in_place_of_what_was_written_meanwhile_is_refused(s3, tmp
     assert sorted(source("t").read_all()["value"].to_pylist()) == [0, 2]
 
 
+KILLED = """
+import os
+import signal
+import sys
+
+import crossdock as xd
+from crossdock.batches import Batches
+from crossdock.testing.tables import numbered
+
+lake, directory = sys.argv[1:]
+options = {"target_size": "16KiB", "memory": "32KiB", "fsync": False}
+url = f"delta+file://{directory}/lake"
+if lake == "iceberg":
+    url, options["warehouse"] = f"iceberg+sqlite://{directory}/c.db", f"file://{directory}/lake"
+rows = numbered(range(100_000))
+
+
+def dying():
+    for number, batch in enumerate(rows.to_batches(max_chunksize=2_000)):
+        if number == 30:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield batch
+
+
+sink = xd.sink(url, **options)
+sink(Batches(rows.schema, dying()), "t", batch_id="one")
+"""
+
+
+@BOTH
+def test_a_killed_process_leaves_nothing_that_is_seen(tmp_path, made):
+    """Its files are there, and in no version; the same load again is whole."""
+    told = subprocess.run(
+        [sys.executable, "-c", KILLED, made.__name__, str(tmp_path)], capture_output=True, check=False
+    )
+    left = [*(tmp_path / "lake").rglob("*.parquet")]
+    source, sink = made(here(tmp_path), tmp_path)
+    was_there = source.has("t")
+    sink(numbered(range(100)), "t", batch_id="one")
+
+    assert told.returncode == -9, told.stderr.decode()
+    assert len(left) > 1
+    assert not was_there
+    assert counted(source) == 100
+
+
+KINDS = {
+    "int8": pa.array([-1, 127, None], pa.int8()),
+    "int64": pa.array([-(2**63), 2**63 - 1, None]),
+    "flag": pa.array([True, False, None]),
+    "day": pa.array([-700_000, 20_000, None], pa.date32()),
+    "text": pa.array(["a=b/c%20 é", "NULL", None]),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name", KINDS)
+def test_partitions_of_every_kind_come_back_and_are_found(tmp_path, made, name):
+    source, sink = made(here(tmp_path), tmp_path)
+    rows = pa.table({"n": range(3), name: KINDS[name]})
+    sink(rows, "t", partition_by=name)
+
+    assert_same(rows, source("t").read_all().sort_by("n"))
+    for number, value in enumerate(KINDS[name].to_pylist()):
+        assert source("t", where={name: value}, columns=["n"]).read_all().to_pydict() == {"n": [number]}
+
+
 STREAM = """
 import sys
-import numpy as np
+
 import pyarrow as pa
+
 import crossdock as xd
 from crossdock.batches import Batches
 
-lake, directory, parts = sys.argv[1], sys.argv[2], int(sys.argv[3])
-options = {"target_size": "16MiB", "memory": "32MiB", "fsync": False}
+lake, directory = sys.argv[1:]
+options = {"target_size": "4MiB", "memory": "16MiB", "fsync": False}
 url = f"delta+file://{directory}/lake"
 if lake == "iceberg":
-    url = f"iceberg+sqlite://{directory}/c.db"
-    options["warehouse"] = f"file://{directory}/lake"
+    url, options["warehouse"] = f"iceberg+sqlite://{directory}/c.db", f"file://{directory}/lake"
 sink, source = xd.sink(url, **options), xd.source(url, **options)
-schema = pa.schema([("p", pa.int64()), ("a", pa.int64()), ("s", pa.string())])
-ROWS = 20_000
+schema = pa.schema([("p", pa.int64()), ("text", pa.string())])
+ROWS = 200
 
 
 def rows(count):
-    chance = np.random.default_rng(1)
-    for _ in range(count):
-        values = pa.array(chance.integers(0, 2**60, ROWS))
-        yield pa.record_batch([pa.array(np.arange(ROWS) % parts), values, values.cast(pa.string())], schema=schema)
+    for start in range(0, count * ROWS, ROWS):
+        numbers = range(start, start + ROWS)
+        texts = [f"{number:010}" * 1_000 for number in numbers]
+        yield pa.record_batch([pa.array([n % 20 for n in numbers]), pa.array(texts)], schema=schema)
 
 
 def peak_mib():
@@ -144,25 +216,24 @@ def peak_mib():
 
 
 # Everything is loaded and warm before memory is looked at.
-sink(Batches(schema, rows(2)), "warm", partition_by="p")
+sink(Batches(schema, rows(10)), "warm", partition_by="p")
 source("warm").read_all()
 before = peak_mib()
-receipt = sink(Batches(schema, rows(250)), "t", partition_by="p")
+receipt = sink(Batches(schema, rows(200)), "t", partition_by="p")
 written = peak_mib()
-assert receipt.rows == 250 * ROWS
-assert sum(batch.num_rows for batch in source("t")) == 250 * ROWS
-print(before, written, peak_mib())
+assert receipt.rows == sum(batch.num_rows for batch in source("t")) == 200 * ROWS
+print(before, written, peak_mib(), receipt.evidence)
 """
 
 
 @pytest.mark.parametrize("lake", ["delta", "iceberg"])
-def test_200_mb_of_rows_in_and_out_take_little_memory(tmp_path, lake):
-    """5 million rows, unsorted, into 40 partitions and out again; the library's own writer keeps all partitions open."""
+def test_400_mb_of_rows_in_and_out_take_little_memory(tmp_path, lake):
+    """Unsorted, into 20 partitions and out again."""
     told = subprocess.run(
-        [sys.executable, "-c", STREAM, lake, str(tmp_path), "40"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", STREAM, lake, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr
-    before, written, read = map(int, told.stdout.split())
+    before, written, read = map(int, told.stdout.split()[:3])
 
-    assert written - before < 160
-    assert read - before < 160
+    assert written - before < 110
+    assert read - before < 110

@@ -155,7 +155,7 @@ def test_a_retried_shard_counts_its_merged_records(place):
     compact(place)
     files = run_files(place)
     records = read_shard(files, 2)
-    from crossdock.flows.retrying import _append
+    from crossdock.flows.ledger.again import _append
 
     for token in ("aa", "bb"):
         _append(files, segments.segment_name(2, token, 0), records[:3])

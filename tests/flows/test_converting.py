@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
+import threading
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +14,7 @@ from flow_kit import Troubled, bucket, contents, filled, generations, quietly
 
 import crossdock as xd
 from crossdock.errors import ConfigError, ConnectionLostError, UnsafeError
+from crossdock.events import Progress
 from crossdock.flows.ledger.failures import BAD_ROWS
 from crossdock.flows.runs.directory import open_run
 from crossdock.flows.runs.files import RunFiles
@@ -91,6 +94,15 @@ def test_two_objects_that_come_out_under_one_key_are_refused_and_the_others_go_o
     assert (report.counts.copied, report.counts.failed, report.exit_code) == (1, 2, 5)
     assert [group.reason for group in report.failures] == ["collision"]
     assert {"b.parquet"} == set(contents(sink))
+
+
+def test_where_nothing_can_be_done_every_object_is_refused_with_its_reason():
+    source, sink = filled({"a.csv": b"n\n1\n", "a.tsv": b"n\n2\n"}), there()
+
+    report = converted(source, sink)
+
+    assert (report.counts.failed, report.counts.pending, report.exit_code) == (2, 0, 5)
+    assert contents(sink) == {}
 
 
 def test_one_object_takes_the_key_that_was_given_or_a_new_ending_below_a_prefix():
@@ -411,6 +423,26 @@ def test_a_run_that_a_limit_stopped_is_resumed_and_loses_nothing():
     assert stopped.counts.pending > 0
     assert (resumed.counts.copied, resumed.exit_code) == (64, 0)
     assert list(range(128)) == ids(sink)
+
+
+def test_ctrl_c_keeps_what_was_done_and_a_resume_does_the_rest():
+    source, sink, directory, pressed = filled(many(150)), there(), run_dir(), []
+
+    def observe(event):
+        if isinstance(event, Progress) and event.counts.copied and not pressed:
+            pressed.append(event)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    runner = xd.LocalRunner(threads=1, window=1)
+    with pytest.raises(KeyboardInterrupt):
+        converted(source, sink, target_size="256", run_dir=directory, runner=runner, observer=observe)
+    stopped = open_run(directory).read()["state"]
+    resumed = xd.resume(directory)
+
+    assert pressed
+    assert stopped == "interrupted"
+    assert (resumed.counts.copied, resumed.exit_code) == (150, 0)
+    assert ids(sink) == list(range(300))
 
 
 def test_a_run_with_functions_is_gone_on_with_by_the_same_call_alone():

@@ -18,6 +18,7 @@ from postgres_server import postgres  # noqa: F401 - a fixture
 import crossdock as xd
 from crossdock.errors import ConfigError, LedgerError, NotFoundError, PreconditionError, UnsafeError
 from crossdock.flows import list_runs
+from crossdock.testing import EmbeddedS3
 
 ROWS = pa.table(
     {
@@ -215,8 +216,9 @@ def test_a_slice_that_dies_leaves_no_file(postgres):  # noqa: F811
 _DRIVER = """
 import json, sys
 import crossdock as xd
-source, to, run, options = json.loads(sys.argv[1])
-report = xd.export(source, to, table="t", slices=4, by="id", source_options=options, run_dir=run)
+source, to, run, options, *more = json.loads(sys.argv[1])
+how = {"source_options": options, "run_dir": run, "sink_options": more[0] if more else None}
+report = xd.export(source, to, table="t", slices=4, by="id", **how)
 sys.exit(report.exit_code)
 """
 
@@ -243,6 +245,35 @@ def test_sigkill_in_the_middle_and_the_same_command_again(base, tmp_path, with_r
     assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
     assert found.sort_by("name").to_pylist() == WANTED
     assert sorted(each.name for each in to.iterdir()) == [f"part-{number:05}.parquet" for number in range(4)]
+
+
+@pytest.mark.parametrize("base", ["sqlite"], indirect=True)
+def test_what_was_written_and_not_recorded_is_found_in_a_bucket(base, tmp_path):
+    """Its mark says that this run made it of this slice: it is not read again, and its rows are counted."""
+    with EmbeddedS3(buckets=("out",)) as server:
+        options = {
+            "endpoint_url": server.url,
+            "key": "access-key",
+            "secret": "secret-key",
+            "region": "us-east-1",
+        }
+        told = json.dumps([base.url, "s3://out/t/", f"file://{tmp_path}/run/", base.options, options])
+        codes = [
+            subprocess.run(
+                [sys.executable, "-c", _DRIVER, told],
+                env=os.environ | {"CROSSDOCK_CRASH_AT": point},
+                check=False,
+            ).returncode
+            for point in ("before-record", "")
+        ]
+        secrets = {name: options[name] for name in ("key", "secret")}  # not kept with the run
+        report = xd.resume(f"file://{tmp_path}/run/", sink_options=secrets)
+        found = xd.dataset("s3://out/t/", **options)().read_all()
+
+    assert codes == [-signal.SIGKILL, 0]
+    assert report.methods["found"] >= 1
+    assert report.made.rows == 100
+    assert found.sort_by("name").to_pylist() == WANTED
 
 
 def test_resume_from_what_the_run_kept(base):
@@ -311,8 +342,9 @@ def test_a_dry_run_cuts_and_counts(base):
 def test_there_and_back(base, tmp_path):
     """A table to files and into another database: equal, column by column."""
     to = f"memory://{bucket()}"
-    base.export(f"{to}/", table="t", slices=3, by="id")
+    base.export(f"{to}/", table="t", slices=3, by="id", dataset=True)
     other = f"sqlite://{tmp_path}/other.db"
-    xd.ingest(f"{to}/", other, table="t", mode="replace")
+    report = xd.ingest(f"{to}/", other, table="t", mode="replace")
 
+    assert (report.counts.copied, report.counts.skipped) == (3, 1)  # the batch's state holds no rows
     assert xd.source(other)("t").read_all().sort_by("name").to_pylist() == WANTED

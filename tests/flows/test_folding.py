@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
 import unicodedata
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flow_kit import Troubled, bucket, contents, filled
@@ -218,6 +220,35 @@ def test_a_local_directory_says_what_it_folds(tmp_path, monkeypatch):
     )
     assert set(reasons(report)) == {"Case", "case"}
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(1, {NORMALIZATION}), (0, {CASE, NORMALIZATION}), (OSError, {CASE, NORMALIZATION})],
+)
+def test_macos_is_asked_for_case_and_never_tells_accents_apart(tmp_path, monkeypatch, answer, expected):
+    """As its manual says: this cannot run there, so what the system would answer is put in its mouth."""
+
+    def pathconf(path, name):
+        assert (path, name) == (tmp_path, 11)
+        if answer is OSError:
+            raise OSError("not supported")
+        return answer
+
+    monkeypatch.setattr("crossdock.connectors.local_folding.sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(os, "pathconf", pathconf)
+
+    assert folds_of.__wrapped__(str(tmp_path / "not" / "there")) == expected
+
+
+@pytest.mark.parametrize(("flags", "expected"), [(0x40000000, {CASE, NORMALIZATION}), (0x80000, set())])
+def test_a_directory_of_linux_with_the_flag_folds_both(tmp_path, monkeypatch, flags, expected):
+    """The kernel's answer for ``chattr +F``; this machine's disk may not have the feature."""
+    (tmp_path / "a").write_bytes(b"")
+    monkeypatch.setattr("crossdock.connectors.local_folding.sys", SimpleNamespace(platform="linux"))
+    monkeypatch.setattr("crossdock.connectors.local_folding.fcntl.ioctl", lambda *_: struct.pack("@l", flags))
+
+    assert folds_of.__wrapped__(str(tmp_path)) == expected
 
 
 def test_a_share_folds_case_also_below_one_of_its_directories():

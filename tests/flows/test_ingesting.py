@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from decimal import Decimal
 from urllib.parse import parse_qs
 
@@ -131,7 +132,58 @@ def test_text_is_read_as_what_the_table_holds(into):
     assert {"code": "007", "price": Decimal("1.50")} in found
 
 
+def test_a_watcher_sees_the_old_rows_or_all_of_the_new(postgres):  # noqa: F811
+    """Somebody counts all the time: while units are staged, while they are moved, and afterwards."""
+    into = Table(postgres.url(), postgres.options | {"schema": postgres.fresh_schema()})
+    xd.sink(into.url, **into.options)({"id": [-1], "name": ["old"], "day": pa.array([0], pa.date32())}, "t")
+    source = files(8, rows=2_000)
+    name = into.database.named("t").sql
+    seen, over = set(), threading.Event()
+
+    def watch():
+        with postgres.connect() as connection, connection.cursor() as cursor:
+            while True:
+                last = over.is_set()
+                cursor.execute(f"SELECT count(*), min(id) FROM {name}")  # noqa: S608
+                seen.add(cursor.fetchone())
+                if last:
+                    return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        ingest(f"{source}/in/", into, mode="replace")
+    finally:
+        over.set()
+        watcher.join(60)
+
+    assert seen == {(1, -1), (16_000, 0)}
+
+
 # -- what dies leaves nothing that can be seen
+
+
+def test_a_publication_whose_connection_breaks_in_the_commit_is_tried_again(postgres):  # noqa: F811
+    """Whether it went through is unknown; publishing twice is publishing once. A trigger ends the first connection."""
+    schema = postgres.fresh_schema()
+    into = Table(postgres.url(), postgres.options | {"schema": schema})
+    postgres.execute(
+        f"CREATE TABLE {schema}.t (id bigint, name text, day date); CREATE SEQUENCE {schema}.tries"
+    )
+    postgres.execute(
+        f"CREATE FUNCTION {schema}.die() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "
+        f"IF nextval(''{schema}.tries'') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END'"
+    )
+    postgres.execute(
+        f"CREATE CONSTRAINT TRIGGER dies AFTER INSERT ON {schema}.t DEFERRABLE INITIALLY DEFERRED "
+        f"FOR EACH ROW EXECUTE FUNCTION {schema}.die()"
+    )
+    source = files(3)
+    report = ingest(f"{source}/in/", into)
+
+    assert postgres.rows(f"SELECT last_value > 1 FROM {schema}.tries") == [(True,)]  # noqa: S608 - the fault fired
+    assert report.finished["published"] is True
+    assert into.ids() == [*range(30)]
 
 
 def test_a_source_that_dies_leaves_no_row_visible(into):
@@ -261,6 +313,16 @@ def test_processes_load_together_where_the_database_lets_them(postgres, tmp_path
     assert refused.counts.failed == 6
     assert "one process write at a time" in next(refused.failed).error
     assert one.ids() == []
+
+
+def test_duckdb_is_loaded_by_the_threads_of_one_process(tmp_path):
+    into = Table(f"duckdb://{tmp_path}/t.db", {})
+    source = files(6)
+    report = ingest(f"{source}/in/", into, mode="upsert", key="id")
+    again = ingest(f"{source}/in/", into, mode="upsert", key="id")
+
+    assert (report.finished["rows_changed"], again.finished["rows_changed"]) == (60, 0)
+    assert into.ids() == [*range(60)]
 
 
 # -- going on

@@ -122,6 +122,31 @@ def test_what_a_resume_deletes_is_put_aside_first(run):
     assert contents(sink) == MANY
 
 
+def test_what_a_run_keeps_of_its_backup_has_no_secret_and_a_resume_is_given_it_again(tmp_path):
+    with EmbeddedS3() as server:
+        server.create_bucket("aside")
+        options = {
+            "endpoint_url": server.url,
+            "key": "AKIDEXAMPLE",
+            "secret": "a-secret-of-nobody",
+            "region": "us-east-1",
+        }
+        store = xd.sink("s3://aside/", **options).store
+        store.put("to/old", b"1")
+        server.faults.add(Rule(operation="object.insert", key="to/a", status=403, name="denied"))
+        ends = filled({"a": b"1"}), "s3://aside/to/"
+        how = {"delete": True, "backup_dir": "s3://aside/was/", "sink_options": options}
+        first = xd.sync(*ends, run_dir=f"{tmp_path}/run/", **how)
+        server.faults.clear()
+        kept = (tmp_path / "run" / "run.json").read_text()
+        report = xd.resume(f"{tmp_path}/run/", sink_options=options)
+        there = {key: bytes(held.data) for key, held in server.objects("aside").items()}
+
+    assert first.deletes.not_begun == "1 copies failed, 0 are pending"
+    assert ("s3://aside" in kept, "was/" in kept, "a-secret-of-nobody" in kept) == (True, True, False)
+    assert (report.ok, there) == (True, {"to/a": b"1", "was/old": b"1"})
+
+
 def test_excluded_ones_go_in_a_resume_as_they_would_have_gone(run):
     source, sink = filled(MANY | {"x.tmp": b"1"}), filled({"x.tmp": b"1", "y.tmp": b"1"})
 

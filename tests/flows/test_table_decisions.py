@@ -118,10 +118,10 @@ def test_shards_are_whole_units_and_all_of_them(parts, max_rows, max_bytes):
             assert len(units) == 1 or len(shard) <= max_rows
 
 
-def test_a_few_objects_are_spread_over_workers():
-    size = choose_unit_shard_size(10, 1_000)
-
-    assert size.max_rows == 1
+def test_a_few_large_objects_are_spread_over_workers_and_small_ones_are_not():
+    assert choose_unit_shard_size(10, 10 << 30).max_rows == 1
+    assert choose_unit_shard_size(10, 1_000).max_rows == 8
+    assert choose_unit_shard_size(1_000_000, 10 << 30).max_rows == 1_000
 
 
 def row(number, destination="d", action=Action.COPY, size=10):

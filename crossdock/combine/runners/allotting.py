@@ -13,7 +13,7 @@ that limits nobody is left alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from crossdock.sharing import Place, Use, Word, interval_s, lapse_s
@@ -31,7 +31,7 @@ _MAX_CLIMBS = 4  # between two looks
 _HOLD = 4  # looks
 _MAX_HOLD = 64
 _STEP = 16  # of the limit, one part so large
-_LEAST = 0.2  # of an interval, between two words at any time
+_LEAST = 0.4  # of an interval, between two words at any time
 _AGAIN_S = 1.0  # a level that did not change is told again
 
 
@@ -168,8 +168,8 @@ class Allotter:
         """Whom to tell what now; ``None`` if there is nothing new. Soon after a cut or a newcomer, else once an interval."""
         every_s = interval_s(processes)
         looks = now - self._looked_at >= every_s
-        hurries = self._hurry and now - self._said_at >= every_s * _LEAST
-        if not self.limits or not (looks or hurries):
+        hurries = self._hurry
+        if not self.limits or not (looks or hurries) or now - self._said_at < every_s * _LEAST:
             return None
         if looks:
             self._looked_at = now
@@ -181,11 +181,14 @@ class Allotter:
         if said == self._said and not hurries and now - self._said_at < max(_AGAIN_S, every_s):
             return None
         self._said, self._said_at, self._hurry = said, now, False
-        return (list(self._listeners), self.words()) if self._listeners else None
+        return (list(self._listeners), _plain(said.items())) if self._listeners else None
 
     def words(self) -> list[tuple[Any, ...]]:
-        """What was said last, as plain values for ``sharing.obey``; a newcomer is told it with its first shard."""
-        return _plain(self._said.items())
+        """What was said last, as plain values for ``sharing.obey``; a newcomer is told it with its first shard.
+
+        Without the time to wait: nobody knows how long ago that was.
+        """
+        return _plain((place, replace(word, wait_s=0.0)) for place, word in self._said.items())
 
 
 def _plain(words: Iterable[tuple[Place, Word]]) -> list[tuple[Any, ...]]:

@@ -142,7 +142,7 @@ class DaskPool:
 
     def share(self, workers: Sequence[str], words: Sequence[tuple[Any, ...]]) -> None:
         """One message to the scheduler, which passes it to each worker; while it is on its way, nothing newer is sent."""
-        if not self._sharing:
+        if not self._sharing and self._client.status == "running":
             self._sharing = True
             self._client.loop.add_callback(self._share, list(workers), list(words))
 

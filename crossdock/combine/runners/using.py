@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from crossdock.combine.runners.sharding import origin
 from crossdock.combine.runners.telling import Send
-from crossdock.sharing import interval_s, peers, ringing, uses
+from crossdock.sharing import forget, interval_s, peers, ringing, uses
 
 __all__ = ["telling_use"]
 
@@ -59,12 +59,13 @@ _lock = threading.Lock()
 
 
 def _forget(run_id: str) -> bool:
-    """Whether no shard of the run is on; then the next one begins anew."""
+    """Whether no shard of the run is on; then its words count no longer, and the next one begins anew."""
     with _lock:
         if _tellers[run_id].shards:
             return False
         del _tellers[run_id]
-        return True
+    forget(run_id)
+    return True
 
 
 @contextmanager

@@ -24,6 +24,9 @@ class PostgreSQLOptions:
     sslmode: str | None = option("disable, prefer, require, verify-ca or verify-full.", env=("PGSSLMODE",))
     connect_timeout_s: int = option("Longest wait for a connection.", default=15, unit="s")
     batch_size_bytes: int = option("About how much one record batch holds.", default=4 * 2**20, unit="bytes")
+    driver: str | None = option(
+        "Library (path) of another build of the ADBC driver for PostgreSQL, such as conda-forge's, instead of the package's."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+import adbc_driver_manager.dbapi
 import adbc_driver_postgresql.dbapi  # type: ignore[import-untyped]
 import pyarrow as pa
 
@@ -325,7 +326,13 @@ def connect(url: str, options: PostgreSQLOptions, *, to_write: bool) -> ADBCSess
         f"{name}={quote(str(value), safe='')}" for name, value in given.items() if value is not None
     )
     uri = f"{url}{'&' if '?' in url else '?'}{told}"
-    connection = adbc_driver_postgresql.dbapi.connect(uri, autocommit=False)
+    connection = (
+        adbc_driver_postgresql.dbapi.connect(uri, autocommit=False)
+        if options.driver is None
+        else adbc_driver_manager.dbapi.connect(
+            driver=options.driver, db_kwargs={"uri": uri}, autocommit=False
+        )
+    )
     session = ADBCSession(
         connection, {"adbc.postgresql.batch_size_hint_bytes": str(options.batch_size_bytes)}
     )

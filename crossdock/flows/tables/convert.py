@@ -167,12 +167,12 @@ class Convert:
 
     def learn(self, manifest: Manifest) -> Learned:
         """See the port."""
+        self._output(self.sink)  # what the destination cannot do shows now
         schema = self.recipe.schema
         if schema is None:
             schema = learned_schema(self.source, self.recipe.samples, manifest, where=self.source.url)
-        if (
-            self.recipe.partitioner is not None and not self.recipe.steps
-        ):  # a mistake shows now, not in every output
+        if self.recipe.partitioner is not None and not self.recipe.steps and len(schema):
+            # A mistake shows now, not in every output.
             self.recipe.partitioner.schema_of(self.recipe.narrowed(schema, where=self.source.url))
         columns = {each.name: str(each.type) for each in schema}  # for people; the other is what counts
         return {"schema": schema_text(schema), "columns": columns}

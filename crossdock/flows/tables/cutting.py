@@ -14,6 +14,9 @@ __all__ = ["Line", "UnitShardSize", "choose_unit_shard_size", "cut_units", "unit
 
 _WANTED_SHARDS = 64  # four for each of sixteen workers: a cluster's size is not known before it starts
 _MOST_ROWS = 1_000
+_LEAST_ROWS = (
+    8  # of small objects: a worker does them at the same time, and a shard has small writes of its own
+)
 _LEAST_BYTES = 16 * MIB  # below this the small writes of a shard's own would show
 _MOST_BYTES = GIB
 
@@ -30,9 +33,10 @@ class UnitShardSize:
 
 
 def choose_unit_shard_size(to_do: int, to_do_bytes: int) -> UnitShardSize:
-    """A size that gives sixteen workers several shards each if there is enough work."""
+    """A size that gives sixteen workers several shards each if there is enough work; a large object may be a shard of its own."""
+    least = _LEAST_ROWS if to_do_bytes < to_do * MIB else 1
     return UnitShardSize(
-        max_rows=min(_MOST_ROWS, max(1, -(-to_do // _WANTED_SHARDS))),
+        max_rows=min(_MOST_ROWS, max(least, -(-to_do // _WANTED_SHARDS))),
         max_bytes=min(_MOST_BYTES, max(_LEAST_BYTES, -(-to_do_bytes // _WANTED_SHARDS))),
     )
 

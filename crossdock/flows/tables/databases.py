@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from os import getpid
+from pathlib import Path
 from typing import Any
 
 from crossdock.connectors.registry import connector_for, open_table
@@ -50,6 +51,7 @@ class DatabaseEnd:
                 f"{what} is a database's URL or a task of its tables, not {type(given).__name__}",
                 operation="open",
             )
+        given = _absolute(given)
         found = open_table(given, options or {})
         if not isinstance(found, Database):
             raise ConfigError(
@@ -71,6 +73,14 @@ class DatabaseEnd:
         """From what a run kept, with options given again on top: secrets, another user."""
         url = kept["store"]
         return cls.of(url, {**kept["options"], **_by_own_names(url, options or {})}, what=what)
+
+
+def _absolute(url: str) -> str:
+    """A file by its full path: a run may be gone on with from another directory."""
+    scheme, sep, path = url.partition("://")
+    if scheme.lower() not in ("sqlite", "duckdb") or not path or path.startswith((":", "/")):
+        return url
+    return f"{scheme}{sep}{Path(path).absolute()}"
 
 
 def _by_own_names(url: str, options: Mapping[str, Any]) -> dict[str, Any]:

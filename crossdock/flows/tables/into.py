@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,10 @@ from crossdock.flows.runs.manifest import Manifest
 from crossdock.flows.tables.cutting import units_of
 from crossdock.flows.tables.databases import DatabaseEnd, this_process
 from crossdock.flows.tables.learning import schema_from, schema_text
+from crossdock.flows.tables.loading import RETRIES, RETRY_DELAY_S, may_pass
 from crossdock.flows.tables.port import Learned, Unit, UnitEnd
-from crossdock.model import Counts
+from crossdock.model import Counts, Receipt
+from crossdock.pausing import pause
 
 __all__ = ["Into", "NothingToDo", "has_work", "work_rows"]
 
@@ -107,7 +109,10 @@ class Into:
                 "staged_rows": load.standing().rows,
             }
         units = sum(len(list(units_of(rows))) for rows in _parts(directory.manifest))
-        receipt = load.publish(units=units, rows=load.standing().rows, origins=origins, once=once)
+        named = tuple(origins)
+        receipt = _patiently(
+            lambda: load.publish(units=units, rows=load.standing().rows, origins=named, once=once)
+        )
         return {
             "published": True,
             "table": self.url,
@@ -120,6 +125,21 @@ class Into:
         """Remove what a run staged, if anything is there; what it published stays."""
         if "load" in learned:
             self.load(learned["load"], schema_from(learned["columns"])).discard()
+
+
+def _patiently(publish: Callable[[], Receipt]) -> Receipt:
+    """Try again what may pass: publishing twice is publishing once.
+
+    Raises:
+        CrossdockError: It did not pass, or is of another kind.
+    """
+    for number in range(RETRIES):
+        try:
+            return publish()
+        except CrossdockError as error:
+            if not may_pass(error) or not pause(RETRY_DELAY_S * 2**number):
+                raise
+    return publish()
 
 
 def _parts(manifest: Manifest) -> Iterable[Iterable[Row]]:

@@ -47,11 +47,15 @@ def learned_schema(source: ObjectSource, decode: Decode, manifest: Manifest, *, 
     text. An object of the sample that cannot be read says nothing here: its failure is recorded when its turn comes. Requests: one
     or two for each of at most 18 objects. Memory: eight of them being decoded.
 
+    Of a manifest without work there are none.
+
     Raises:
         ConfigError: Two objects have a column in types that do not fit together, or none could be read.
         StorageError: The service is in trouble.
     """
     rows = sample_rows(manifest)
+    if not rows:
+        return pa.schema([])
     with ThreadPoolExecutor(_AT_A_TIME, "crossdock-sample") as pool:
         looks = [pool.submit(copy_context().run, _look, source, decode, row) for row in rows]
         found = [look.result() for look in looks]

@@ -124,7 +124,10 @@ def load_unit(first: Task, load: TableLoad, unit: str, steps: Sequence[Callable[
         receipt: Receipt = pair()
     except TaskFailed as failed:
         raise (failed.__cause__ or failed) from failed
-    return replace(receipt, method="found") if receipt.method == "skip" else receipt
+    method = "found" if receipt.method == "skip" else receipt.method
+    return replace(
+        receipt, key=f"{receipt.key}: {unit}", method=method
+    )  # what a shard made is counted by keys
 
 
 class Rows(Task):

@@ -16,6 +16,7 @@ from typing import Any
 
 from crossdock.connectors.objects import ObjectSource
 from crossdock.connectors.registry import open_store
+from crossdock.datasets.state import NOTES
 from crossdock.errors import ConfigError, NotFoundError
 from crossdock.events import Listed, Observer
 from crossdock.flows.listing import Listing, in_order
@@ -27,6 +28,8 @@ from crossdock.flows.tables.grouping import Member, grouped
 from crossdock.model import ObjectInfo
 
 __all__ = ["Excluded", "Objects", "origin_of"]
+
+_OUR_NOTES = "crossdock's own notes, which hold no rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,9 @@ class Objects:
         def members() -> Iterator[Member]:
             for info in self._wanted(observer, count):
                 refused = self._refusal(info)
-                why = known(info) if refused is None else None
+                why = None
+                if refused is None:
+                    why = _OUR_NOTES if _is_note(self._name(info)) else known(info)
                 if refused is not None:
                     aside.append(self._row(info, Action.REFUSE, refused))
                 elif why is not None:
@@ -200,6 +205,11 @@ def _emptied(rows: list[Row]) -> Iterable[Row]:
     held = rows.copy()
     rows.clear()
     return held
+
+
+def _is_note(name: str) -> bool:
+    """Whether it is what crossdock keeps beside its datasets and outputs."""
+    return name.startswith(NOTES) or f"/{NOTES}" in name
 
 
 def origin_of(store_url: str, info: ObjectInfo) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from crossdock.connectors.sql.database import Database
 from crossdock.connectors.sql.left import LoadLeft, discard_left, loads_left
-from crossdock.errors import CrossdockError
+from crossdock.errors import CrossdockError, NotFoundError
 from crossdock.flows.ledger.leftovers import Fate, Leftover
 from crossdock.flows.tables.databases import DatabaseEnd
 
@@ -32,10 +32,13 @@ def staged_by_run(
         dry_run: Only say what would be removed.
     """
     load_id = document.get("learned", {}).get("load")
-    if load_id is None:
-        return []
+    if load_id is None or document["state"] == "complete":
+        return []  # its publication removed what was staged; nobody has to be asked for a password
     end = DatabaseEnd.again(document["asked"]["sink"], sink_options, what="sink")
-    found = [each for each in loads_left(end.database) if each.load_id == load_id]
+    try:
+        found = [each for each in loads_left(end.database) if each.load_id == load_id]
+    except NotFoundError:  # the database is gone, and with it what was staged there
+        return []
     return [_ended(end.database, each, None, dry_run=dry_run) for each in found]
 
 

@@ -100,8 +100,9 @@ def _commit(
             commit_properties=properties,
         )
         return
-    handle = prepared(place, found.handle, plan)
-    if request.mode == "replace" and handle.version() > int(found.version) + (handle is not found.handle):
+    opened = found.fresh(storage_options(place))
+    handle = prepared(place, opened, plan)
+    if request.mode == "replace" and handle.version() > int(found.version) + (handle is not opened):
         raise PreconditionError(
             "the table was written to meanwhile", operation="commit", hint="try again", retry=Retry.LATER
         )

@@ -33,6 +33,8 @@ _WRITABLE = frozenset(
         "invariants",
         "timestampNtz",
         "v2Checkpoint",
+        "variantType",  # a column of it has no type here
+        "variantType-preview",
         "vacuumProtocolCheck",
     }
 )
@@ -53,12 +55,19 @@ def app_id(batch_id: str) -> str:
 class DeltaFound(Found):
     """See ``Found``. The library holds the log's list of files: about a kilobyte a file."""
 
-    def __init__(self, place: Place, handle: DeltaTable) -> None:
+    def __init__(self, place: Place, handle: DeltaTable, opened_with: dict[str, str]) -> None:
         self.place = place
         self.handle = handle
+        self.opened_with = opened_with
         self.schema = columns_of(handle)
         self.partition_by = tuple(handle.metadata().partition_columns)
         self.version = str(handle.version())
+
+    def fresh(self, options: dict[str, str]) -> DeltaTable:
+        """The same version, opened anew if credentials were renewed while rows were on their way."""
+        if options == self.opened_with:
+            return self.handle
+        return DeltaTable(self.place.location, version=int(self.version), storage_options=options)
 
     def demand_writable(self) -> None:
         """Refuse a table of which data files have to be more than its rows.
@@ -102,8 +111,10 @@ class DeltaFound(Found):
         schema = pa.schema([self.schema.field(name) for name in columns])
         actions = pa.table(self.handle.get_add_actions(flatten=True)).to_pylist()
         if self._needs_engine(actions):
-            for batch in self.handle.scan(columns=columns):
-                yield _placed(pa.record_batch(batch), {}, schema)
+            # By pyarrow: the library's own reader holds the interpreter's lock while it waits for the store.
+            with pa.RecordBatchReader.from_stream(self.handle.scan(columns=columns)) as reader:
+                for batch in reader:
+                    yield _placed(batch, {}, schema)
             return
         condition = condition_of(asked.where, self.schema)
         for number in survivors([self._known(each) for each in actions], self.schema, condition):

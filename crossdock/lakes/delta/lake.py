@@ -73,14 +73,15 @@ class DeltaLake(Lake):
     def find(self, table: str | None, version: Any = None) -> Found:
         """See ``Lake``. Requests: a listing of the log, its checkpoint and the commits after it."""
         place, asked = self._of(table), moment_of(version)
+        options = storage_options(place)
         handle = DeltaTable(
             place.location,
             version=asked if isinstance(asked, int) else None,
-            storage_options=storage_options(place),
+            storage_options=options,
         )
         if isinstance(asked, str):
             handle.load_as_version(asked)
-        return DeltaFound(place, handle)
+        return DeltaFound(place, handle, options)
 
     def tables(self) -> Iterator[str]:
         """See ``Lake``. Requests: one listing of everything below the prefix, 1,000 objects a request."""

@@ -16,6 +16,7 @@ import crossdock
 from crossdock.batches import Batches
 from crossdock.errors import CompositionError, ConfigError
 from crossdock.lakes.columns import Columns
+from crossdock.lakes.delta.access import storage_options
 from crossdock.lakes.delta.committing import prepared, properties_of
 from crossdock.lakes.delta.found import DeltaFound
 from crossdock.lakes.keys import Keys
@@ -42,7 +43,7 @@ def merge(
     with tempfile.TemporaryDirectory(dir=_scratch()) as directory:
         staged = Path(directory) / "rows.arrows"
         count = _stage(rows, request, staged)
-        handle = prepared(place, found.handle, plan)
+        handle = prepared(place, found.fresh(storage_options(place)), plan)
         with pa.OSFile(str(staged), "rb") as file, pa.ipc.open_stream(file) as reader:
             columns, key = plan.given.names, request.key
             others = [name for name in columns if name not in key]

@@ -134,7 +134,7 @@ class StreamChecks:
         """One that is asked for is used."""
         chance = random.Random(5)  # noqa: S311 - the same every time
         table = pa.table(
-            {"s": [f"{chance.randrange(1 << 40)} and the same text again and again" for _ in range(20_000)]}
+            {"s": [f"{chance.randrange(1 << 40)} and the same text again and again" for _ in range(5_000)]}
         )
         sizes = {each: len(codec.write(table, compression=each)) for each in (*codec.compressions, None)}
 
@@ -184,7 +184,7 @@ class StreamChecks:
             damaged[at] ^= 1 << chance.randrange(8)
             try:
                 codec.read(bytes(damaged), table.schema)
-            except (IntegrityError, RowError, ConfigError):
+            except CrossdockError:
                 continue
 
     def test_steps_are_recipes(self, codec: CodecEnd) -> None:
