@@ -19,6 +19,7 @@ __all__ = [
     "Shared",
     "Use",
     "Word",
+    "begin",
     "forget",
     "interval_s",
     "join",
@@ -72,8 +73,8 @@ class Use:
     Attributes:
         wish: How many requests it would have under way if nobody else limited it.
         used: The most it had.
-        ended: How many ended well, since the process began.
-        refused: How many were throttled, since the process began.
+        ended: How many ended well, since the run began here.
+        refused: How many were throttled, since the run began here.
         refused_under: The number of cuts it had been told of when a request began that was then throttled, the latest such;
             -1 for none. A request that began before a cut was heard of says nothing about the limit after it.
         wait_s: How much longer the service asked it to send nothing.
@@ -104,6 +105,9 @@ class Word:
 
 class Shared(Protocol):
     """One place's limit in this process. Thread-safe, quick."""
+
+    def begin(self, run_id: str) -> None:
+        """A run begins here: what was before is none of its."""
 
     def use(self, run_id: str) -> Use | None:
         """What to tell the run's driver; ``None`` if the place was not used lately."""
@@ -150,6 +154,14 @@ def obey(run_id: str, words: Iterable[Iterable[Any]]) -> None:
         present = [(_shared[place], word) for place, word in told.items() if place in _shared]
     for shared, word in present:
         shared.obey(run_id, word)
+
+
+def begin(run_id: str) -> None:
+    """A run begins in this process."""
+    with _lock:
+        every = list(_shared.values())
+    for shared in every:
+        shared.begin(run_id)
 
 
 def forget(run_id: str) -> None:

@@ -94,13 +94,3 @@ else:
     raise AssertionError("no error")
 """
     assert loaded_after(script) == []
-
-
-def test_writing_a_dataset_loads_no_pandas():
-    """``pyarrow.dataset`` would: 60 MiB. Only reading with a condition needs it."""
-    script = """
-import crossdock as xd
-xd.dataset_sink("memory://lake/", partition_by="n")([{"n": 1, "v": 2}], batch_id="b")
-assert xd.dataset("memory://lake/")().read_all().num_rows == 1
-"""
-    assert "pandas" not in loaded_after(script)

@@ -123,7 +123,9 @@ def test_every_connector_is_under_the_independence_contract() -> None:
     independent = next(contract["modules"] for contract in contracts if contract["type"] == "independence")
 
     # What fsspec opens has no row of its own: one is made when such a URL is met. A lake stands upon connectors.
-    assert {row.module for row in CONNECTORS if row.upon is None} | {"crossdock.connectors.fsspec_bridge"} == set(independent)
+    assert {row.module for row in CONNECTORS if row.upon is None} | {
+        "crossdock.connectors.fsspec_bridge"
+    } == set(independent)
 
 
 def test_the_version_is_one() -> None:

@@ -69,7 +69,7 @@ def ls(
     from crossdock.errors import NotFoundError
     from crossdock.flows import compile_filters
 
-    source = xd.source(url, **option)
+    source = _objects(xd.source(url, **option), url)
     kept = compile_filters(**filters)
     if explain is not None:
         _explain(source, explain, kept, json=json)
@@ -101,6 +101,21 @@ def ls(
             where=url,
             hint=_hint(url, quiet=quiet),
         )
+
+
+def _objects(source: Any, url: str) -> ObjectSource:
+    from crossdock.connectors.registry import is_table
+    from crossdock.errors import ConfigError
+
+    if is_table(url):
+        raise ConfigError(
+            "it holds tables, not objects",
+            operation="list",
+            where=url,
+            hint="crossdock schema URL and crossdock head URL look at a table",
+        )
+    opened: ObjectSource = source
+    return opened
 
 
 def _hint(url: str, *, quiet: bool) -> str:

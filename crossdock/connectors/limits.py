@@ -93,6 +93,11 @@ class Limiter:
             self._give_back(mark, moved, throttled)
         return result
 
+    def begin(self, run_id: str) -> None:
+        """See ``sharing.Shared``."""
+        with self._free:
+            self._ration.begin(run_id, now=self._clock())
+
     def use(self, run_id: str) -> Use | None:
         """See ``sharing.Shared``."""
         with self._free:

@@ -36,6 +36,8 @@ class _Told:
     since: int = 0  # requests that began at this mark or later began under the present level
     deaf_until: float = _NEVER
     refused_under: int = -1
+    ended_before: int = 0
+    refused_before: int = 0
 
 
 @dataclass(slots=True)
@@ -145,6 +147,11 @@ class Ration:
             told.since = self._mark
         self._sum_up()
 
+    def begin(self, run_id: str, *, now: float) -> None:
+        """A run begins in this process: what was counted before is none of its."""
+        told = self._told_by(run_id, now)
+        told.ended_before, told.refused_before = self._ended, self._refused
+
     def obey(self, run_id: str, word: Word, *, now: float, processes: int) -> None:
         """Take a driver's word. One that was sent before the driver heard of a refusal here raises nothing.
 
@@ -182,8 +189,8 @@ class Ration:
         return Use(
             wish=min(wanted, self.pace.limit),
             used=used,
-            ended=self._ended,
-            refused=self._refused,
+            ended=self._ended - told.ended_before,
+            refused=self._refused - told.refused_before,
             refused_under=told.refused_under,
             wait_s=wait_s,
         )

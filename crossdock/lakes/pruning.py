@@ -15,8 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
-import pyarrow.fs
 
 __all__ = ["Known", "survivors"]
 
@@ -42,11 +40,13 @@ def survivors(known: Sequence[Known], schema: pa.Schema, condition: Any) -> list
     """The numbers of the files that may have rows for which the condition holds, in order."""
     if condition is None or not known:
         return list(range(len(known)))
-    files = pyarrow.dataset.FileSystemDataset.from_paths(
+    from pyarrow import dataset, fs  # loads pandas, 60 MiB that a sink does not need
+
+    files = dataset.FileSystemDataset.from_paths(
         [str(number) for number in range(len(known))],
         schema=schema,
-        format=pyarrow.dataset.ParquetFileFormat(),  # of which nothing is used: nothing is opened
-        filesystem=pyarrow.fs.LocalFileSystem(),
+        format=dataset.ParquetFileFormat(),  # of which nothing is used: nothing is opened
+        filesystem=fs.LocalFileSystem(),
         partitions=[_holds(each, schema) for each in known],
     )
     return [int(each.path) for each in files.get_fragments(filter=condition)]

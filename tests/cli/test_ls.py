@@ -81,3 +81,11 @@ def test_a_missing_bucket_is_exit_code_3_and_named(bucket):
 
     assert code == 3
     assert "missing-bucket" in told
+
+
+def test_a_database_has_no_objects(tmp_path):
+    code, out, told = ls(f"sqlite:///{tmp_path}/none.db")
+
+    assert (code, out) == (2, "")
+    assert "it holds tables, not objects; crossdock schema URL" in told
+    assert len(told.splitlines()) == 1

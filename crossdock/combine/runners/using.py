@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from crossdock.combine.runners.sharding import origin
 from crossdock.combine.runners.telling import Send
-from crossdock.sharing import forget, interval_s, peers, ringing, uses
+from crossdock.sharing import begin, forget, interval_s, peers, ringing, uses
 
 __all__ = ["telling_use"]
 
@@ -84,6 +84,7 @@ def telling_use(run_id: str, worker: str, send: Send | None) -> Iterator[None]:
             teller = _tellers[run_id] = _Teller(run_id, worker, send)
         teller.shards += 1
         if is_new:
+            begin(run_id)
             teller.start()
     try:
         yield

@@ -108,7 +108,11 @@ class UnitWork(Protocol):
 
 
 class TableFlow(Protocol):
-    """One table flow with everything it was asked: on the driver only."""
+    """One table flow with everything it was asked: on the driver only.
+
+    It may also have ``driving(directory)``, a context manager that is held while the run is driven, around ``work`` and ``finish``: for
+    what is to be the same for all workers and cannot be kept, such as a snapshot of a database.
+    """
 
     @property
     def kind(self) -> str:
