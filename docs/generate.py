@@ -37,6 +37,7 @@ GROUPS = {
     "crossdock.datasets": "Datasets",
     "crossdock.batches": "Rows as a stream",
     "crossdock.flows": "Flows",
+    "crossdock.flows.looking": "Looking at tables",
     "crossdock.notifications": "Notifications",
     "crossdock.model": "Values",
     "crossdock.options": "Secrets",

@@ -236,7 +236,7 @@ def convert(
 
 
 def _target(target_size: Size) -> int | None:
-    size = size_bytes(target_size, "target size")
+    size = size_bytes(target_size, "target size", operation="convert")
     if size is not None and size < 1:
         raise ConfigError("target size is 1 byte or more", operation="convert")
     return size

@@ -58,7 +58,7 @@ class Service:
     seed: int = 1
     now: float = 0.0
     refused: int = 0
-    over_s: float = 0.0  # the longest time for which more than the limit and one each was allowed
+    over_s: float = 0.0  # the longest time for which more than the limit and one each was under way
     _over_since: float | None = None
     _events: list = field(default_factory=list)
 
@@ -101,12 +101,11 @@ class Service:
         return worker.ration.allowed(now=self.now)
 
     def watch(self):
-        """How long the processes together may have more than the limit: what they may and want counts."""
+        """How long the processes together have more under way than the limit and one each."""
         limit = self.allotter.limits.get(PLACE)
         if limit is None:
             return
-        together = sum(min(self.allowed(each), each.threads) for each in self.everyone)
-        if together <= limit.limit + self.workers:
+        if self.under_way <= limit.limit + self.workers:
             self._over_since = None
             return
         self._over_since = self.now if self._over_since is None else self._over_since

@@ -13,7 +13,7 @@ import pytest
 from flow_kit import Troubled, bucket, contents, filled, generations, quietly
 
 import crossdock as xd
-from crossdock.errors import ConfigError, ConnectionLostError, UnsafeError
+from crossdock.errors import ConfigError, ConnectionLostError, DeniedError, UnsafeError
 from crossdock.events import Progress
 from crossdock.flows.ledger.failures import BAD_ROWS
 from crossdock.flows.runs.directory import open_run
@@ -322,6 +322,47 @@ def test_types_that_do_not_fit_together_are_loud_and_leave_no_run():
 
     assert contents(directory.removesuffix("/run/")) == {}
     assert converted(source, there(), types={"x": "string"}).made.rows == 2
+
+
+def test_a_column_that_is_in_no_object_is_refused_at_once_and_leaves_no_run():
+    source, sink, directory = filled({"a.csv": b"n\n1\n"}), there(), run_dir()
+
+    with pytest.raises(ConfigError, match=r"there is no column 'm'; columns: n"):
+        converted(source, sink, columns=["n", "m"], run_dir=directory)
+
+    assert contents(directory.removesuffix("/run/")) == {} == contents(sink)
+
+
+def test_where_every_object_is_denied_it_says_so_and_nothing_of_formats():
+    store = Troubled()
+    for key in ("a.csv", "b.csv"):
+        store.put(key, b"n\n1\n")
+
+    def denied(verb, key):
+        if verb == "read":
+            raise DeniedError("permission denied", operation="read", key=key, hint="check owner and mode")
+
+    store.before = denied
+    with pytest.raises(DeniedError) as raised:
+        xd.convert(store.source(), f"{there()}/", run_dir=run_dir())
+
+    assert str(raised.value).endswith(
+        "a.csv: permission denied; so it is with all 2 sampled objects; check owner and mode"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"types": {"m": "int64"}}, "there is no column 'm'; columns: n"),
+        ({"from_format": "parquet"}, "; say the format, or the columns by a schema"),
+    ],
+)
+def test_where_no_object_can_be_decoded_one_hint_is_given(given, told):
+    with pytest.raises(ConfigError) as raised:
+        converted(filled({"a.csv": b"n\n1\n"}), there(), **given)
+
+    assert str(raised.value).endswith(told)
 
 
 def test_a_column_nobody_asked_for_fails_the_object_or_is_dropped():

@@ -263,7 +263,7 @@ def test_so_is_a_combined_task_in_either_form(project):
             ConfigError,
             "there is no function 'gret'; write nightly.py:NAME; there are greet",
         ),
-        ("nightly.py", ConfigError, "which function?"),
+        ("nightly.py", ConfigError, "it does not say which function; write"),
         ("nightly:later", ConfigError, "it is async"),
         ("nightly:bit_by_bit", ConfigError, "it yields, and a flow returns"),
         ("nightly:by_place", ConfigError, "'one' is by position only"),

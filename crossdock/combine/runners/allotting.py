@@ -31,7 +31,6 @@ _MAX_CLIMBS = 4  # between two looks
 _HOLD = 4  # looks
 _MAX_HOLD = 64
 _STEP = 16  # of the limit, one part so large
-_LEAST = 0.4  # of an interval, between two words, but after a cut
 _AGAIN_S = 1.0  # a level that did not change is told again
 
 
@@ -154,27 +153,27 @@ class Allotter:
         self._said_at = float("-inf")
         self._said: dict[Place, Word] = {}
         self._was_cut = False
-        self._has_newcomer = False
+        self._newcomers: list[str] = []  # they began without a word
 
     def heard(self, message: Mapping[str, Any], *, now: float, processes: int) -> None:
         """Take a worker's message: ``worker`` is where it is told, ``origin`` its process, ``uses`` what ``sharing.uses`` said."""
         worker = str(message["worker"])
-        self._has_newcomer |= worker not in self._listeners  # it began without a word
+        if worker not in self._listeners:
+            self._newcomers.append(worker)
         self._listeners[worker] = now
         for endpoint, kind, *fields in message["uses"]:
             limit = self.limits.setdefault((endpoint, kind), CommonLimit())
             self._was_cut |= limit.heard(str(message["origin"]), Use(*fields), now=now, processes=processes)
 
     def due(self, *, now: float, processes: int) -> tuple[list[str], list[tuple[Any, ...]]] | None:
-        """Whom to tell what now; ``None`` if there is nothing new. At once after a cut, soon for a newcomer, else once an interval.
+        """Whom to tell what now; ``None`` if there is nothing new.
 
-        One cut follows another only when workers have heard of it and obeyed it for a while, so this is seldom, too.
+        A newcomer is told at once, all after a cut, and all once an interval if something changed. One cut follows another only
+        when workers have heard of it and obeyed it for a while, so that is seldom, too.
         """
         every_s = interval_s(processes)
         looks = now - self._looked_at >= every_s
-        is_soon = now - self._said_at < every_s * _LEAST
-        hurries = self._was_cut or (self._has_newcomer and not is_soon)
-        if not self.limits or not (hurries or (looks and not is_soon)):
+        if not self.limits or not (looks or self._was_cut or self._newcomers):
             return None
         if looks:
             self._looked_at = now
@@ -183,10 +182,13 @@ class Allotter:
             silent = now - lapse_s(processes)
             self._listeners = {worker: at for worker, at in self._listeners.items() if at >= silent}
         said = {place: limit.word(now=now) for place, limit in self.limits.items()}
-        if said == self._said and not hurries and now - self._said_at < max(_AGAIN_S, every_s):
-            return None
-        self._said, self._said_at, self._was_cut, self._has_newcomer = said, now, False, False
-        return (list(self._listeners), _plain(said.items())) if self._listeners else None
+        is_old = now - self._said_at >= max(_AGAIN_S, every_s)
+        to_all = self._was_cut or (looks and (said != self._said or is_old))
+        told = list(self._listeners) if to_all else self._newcomers
+        if to_all:
+            self._said, self._said_at, self._was_cut = said, now, False
+        self._newcomers = []
+        return (told, _plain(said.items())) if told else None
 
     def words(self) -> list[tuple[Any, ...]]:
         """What was said last, as plain values for ``sharing.obey``; a newcomer is told it with its first shard.

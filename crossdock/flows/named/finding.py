@@ -125,7 +125,7 @@ def _member(module: ModuleType, function: str, flow: str) -> Callable[..., Any]:
         and getattr(each, "__module__", None) == module.__name__
     ]
     raise ConfigError(
-        f"there is no function {function!r}" if function else "which function?",
+        f"there is no function {function!r}" if function else "it does not say which function",
         operation="run",
         where=flow,
         hint=f"write {flow.rpartition(':')[0] or flow}:NAME; there are {', '.join(known)}"

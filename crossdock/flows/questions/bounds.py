@@ -91,7 +91,7 @@ def bounds_of(
     return Bounds(sizes=_possible(sizes), times=_possible(times))
 
 
-def size_bytes(given: Size, name: str = "size") -> int | None:
+def size_bytes(given: Size, name: str = "size", *, operation: str = "filter") -> int | None:
     """A bound of size as bytes.
 
     Raises:
@@ -102,9 +102,9 @@ def size_bytes(given: Size, name: str = "size") -> int | None:
     try:
         size = parse_size(given) if isinstance(given, str) else int(given)
     except ValueError as error:
-        raise ConfigError(f"{name}: {error}", operation="filter") from None
+        raise ConfigError(f"{name}: {error}", operation=operation) from None
     if size < 0:
-        raise ConfigError(f"{name}: {size} is negative", operation="filter")
+        raise ConfigError(f"{name}: {size} is negative", operation=operation)
     return size
 
 

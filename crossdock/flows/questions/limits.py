@@ -70,7 +70,7 @@ def limits_of(
     present = now or datetime.now(UTC)
     return Limits(
         max_errors=max_errors,
-        max_bytes=size_bytes(max_bytes, "max bytes"),
+        max_bytes=size_bytes(max_bytes, "max bytes", operation="migrate"),
         deadline=_moment(deadline, present),
     )
 

@@ -45,7 +45,7 @@ def means_of(
     """
     if concurrency is not None and concurrency < 1:
         raise ConfigError(f"concurrency is 1 or more, not {concurrency}", operation="migrate")
-    rate = size_bytes(bandwidth, "bandwidth")
+    rate = size_bytes(bandwidth, "bandwidth", operation="migrate")
     if rate is not None and rate < 1:
         raise ConfigError("bandwidth is 1 byte a second or more", operation="migrate")
     limits = limits_of(max_errors=max_errors, max_bytes=max_bytes, deadline=deadline)

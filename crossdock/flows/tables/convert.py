@@ -171,9 +171,11 @@ class Convert:
         schema = self.recipe.schema
         if schema is None:
             schema = learned_schema(self.source, self.recipe.samples, manifest, where=self.source.url)
-        if self.recipe.partitioner is not None and not self.recipe.steps and len(schema):
+        if len(schema):
             # A mistake shows now, not in every output.
-            self.recipe.partitioner.schema_of(self.recipe.narrowed(schema, where=self.source.url))
+            narrowed = self.recipe.narrowed(schema, where=self.source.url)
+            if self.recipe.partitioner is not None and not self.recipe.steps:
+                self.recipe.partitioner.schema_of(narrowed)
         columns = {each.name: str(each.type) for each in schema}  # for people; the other is what counts
         return {"schema": schema_text(schema), "columns": columns}
 

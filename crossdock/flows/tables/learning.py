@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from crossdock.connectors.objects import ObjectSource
 from crossdock.connectors.streams import ObjectStream
-from crossdock.errors import ConfigError
+from crossdock.errors import ConfigError, CrossdockError, StorageError
 from crossdock.flows.planning.rows import Action, Row
 from crossdock.flows.runs.arrays import values_of
 from crossdock.flows.runs.manifest import Manifest
@@ -50,8 +50,8 @@ def learned_schema(source: ObjectSource, decode: Decode, manifest: Manifest, *, 
     Of a manifest without work there are none.
 
     Raises:
-        ConfigError: Two objects have a column in types that do not fit together, or none could be read.
-        StorageError: The service is in trouble.
+        ConfigError: Two objects have a column in types that do not fit together, or none could be decoded.
+        StorageError: The service is in trouble, or none could be read: denied, or gone.
     """
     rows = sample_rows(manifest)
     if not rows:
@@ -61,14 +61,28 @@ def learned_schema(source: ObjectSource, decode: Decode, manifest: Manifest, *, 
         found = [look.result() for look in looks]
     seen = [each for each in found if isinstance(each, Seen)]
     if not seen:
-        cause = next((each for each in found if isinstance(each, Exception)), None)
-        raise ConfigError(
-            f"none of {len(rows)} sampled objects tells its columns: {cause}",
-            operation="decode",
-            where=where,
-            hint="say the format, or the columns by a schema",
-        ) from cause
+        cause = next(each for each in found if isinstance(each, Exception))
+        raise _unlearned(len(rows), cause, where=where) from cause
     return settled(united(seen, where=where))
+
+
+def _unlearned(sampled: int, cause: Exception, *, where: str) -> CrossdockError:
+    """What to raise if no object of the sample told its columns; pure. What a store refuses stays what it is: denied, or gone."""
+    if isinstance(cause, StorageError):
+        return type(cause)(
+            f"{cause.cause}; so it is with all {sampled} sampled objects" if sampled > 1 else cause.cause,
+            operation=cause.operation,
+            where=cause.where,
+            key=cause.key,
+            hint=cause.hint,
+        )
+    said = isinstance(cause, CrossdockError) and cause.hint  # it is in the cause's own words then
+    return ConfigError(
+        f"none of {sampled} sampled objects tells its columns: {cause}",
+        operation="decode",
+        where=where,
+        hint="" if said else "say the format, or the columns by a schema",
+    )
 
 
 def sample_rows(manifest: Manifest) -> list[Row]:
