@@ -95,7 +95,7 @@ def ledger() -> None:
 
 def tables() -> None:
     """CSV to Parquet, S3 to GCS, beside pyarrow's own streaming on local files."""
-    table_figures.main(150)
+    table_figures.main(300)
 
 
 def sql() -> None:

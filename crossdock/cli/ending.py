@@ -79,7 +79,8 @@ def address(report: Report) -> str:
 
 def when_done(report: Report) -> str:
     """What is said where nothing is left to do: a directory that was given holds one run, and takes no second one."""
-    return NOTHING_NOW if address(report) == report.run_id else NOTHING
+    repeats = report.kind != "export" and address(report) == report.run_id  # an export refuses what is there
+    return NOTHING_NOW if repeats else NOTHING
 
 
 def carry_out(report: Report) -> str:

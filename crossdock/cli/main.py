@@ -44,7 +44,18 @@ from crossdock.cli.tables import head, schema
 __all__ = ["cli", "main"]
 
 
-_KEEPING = ("cp", "sync", "mv", "resume", "retry", "runs", "demo")  # commands of which a run is left
+_KEEPING = (
+    "cp",
+    "sync",
+    "mv",
+    "convert",
+    "ingest",
+    "export",
+    "resume",
+    "retry",
+    "runs",
+    "demo",
+)  # commands of which a run is left
 
 
 class _Cli(click.Group):

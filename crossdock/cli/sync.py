@@ -15,6 +15,7 @@ from crossdock.cli.flags import typed
 from crossdock.cli.help import Flag, GroupedCommand, examples
 from crossdock.cli.run_flags import Run, run_flags
 from crossdock.cli.runners import Where
+from crossdock.cli.verdict import UNSEEN, is_unseen
 
 __all__ = ["sync"]
 
@@ -111,7 +112,7 @@ def sync(
         show(copies, json=json, quiet=quiet, resume=run.resume(copies, where), again=redacted(typed(ctx)))
         ctx.exit(copies.exit_code)
     words = redacted(without_dry_run(typed(ctx)) if dry_run else typed(ctx))
-    done = "done: the destination holds what the source holds, proven"
+    done = UNSEEN if is_unseen(report.copies) else "done: the destination holds what the source holds, proven"
     resume = run.resume(report.copies, where)
     show_both(report, json=json, quiet=quiet, resume=resume, again=words, done=done, repeats=True)
     ctx.exit(report.exit_code)

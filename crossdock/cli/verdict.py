@@ -12,7 +12,16 @@ from crossdock.options import format_size
 if TYPE_CHECKING:
     from crossdock.flows import FailureGroup, Report
 
-__all__ = ["NOTHING", "NOTHING_NOW", "ends_the_same", "headline", "next_step", "verdict"]
+__all__ = [
+    "NOTHING",
+    "NOTHING_NOW",
+    "UNSEEN",
+    "ends_the_same",
+    "headline",
+    "is_unseen",
+    "next_step",
+    "verdict",
+]
 
 _HEADLINES = {
     "complete": "done: every object is at the destination, proven",
@@ -29,6 +38,9 @@ _DONE = {
     "export": "done: every row is in the files, proven",
 }
 """Where it is not objects that are at the destination."""
+
+UNSEEN = "done: what was copied is proven; what was there already was left as it is, and not compared"
+"""With ``--overwrite never``."""
 
 _LASTING = ("archived", "collision", "missing", "refused")  # classes that come out of what was asked
 NOTHING = "nothing"
@@ -68,9 +80,16 @@ def headline(report: Report) -> str:
         return f"not done: of {counts.planned:,} objects {' and '.join(parts)}"
     if report.state == "planned" and counts.failed:
         return f"{_HEADLINES['planned']}; {counts.failed:,} of {counts.planned:,} objects are refused"
+    if report.state == "complete" and report.kind not in _DONE and is_unseen(report):
+        return UNSEEN
     if report.state == "complete":
         return _DONE.get(report.kind, _HEADLINES["complete"])
     return _HEADLINES.get(report.state, report.state)
+
+
+def is_unseen(report: Report) -> bool:
+    """Whether something was skipped because it is there, and nobody knows if it is the same."""
+    return bool(report.counts.skipped) and not report.compared
 
 
 def next_step(report: Report, *, resume: str, again: str) -> str:

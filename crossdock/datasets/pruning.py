@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset
+import pyarrow.fs
 
 from crossdock.datasets.hive import as_values
 from crossdock.datasets.listing import Fragment
@@ -87,15 +89,13 @@ def pruned(fragments: Sequence[Fragment], condition: pc.Expression | None) -> li
     """The fragments that may have rows for which the condition holds, in their order."""
     if condition is None or not fragments:
         return list(fragments)
-    from pyarrow import dataset, fs  # loads pandas, 60 MiB that a sink does not need
-
     kinds = {each.name: each.type for each in fragments[0].schema}
     values = _typed(fragments, kinds)
-    known = dataset.FileSystemDataset.from_paths(
+    known = pyarrow.dataset.FileSystemDataset.from_paths(
         [str(number) for number in range(len(fragments))],
         schema=fragments[0].schema,
-        format=dataset.ParquetFileFormat(),  # of which nothing is used: nothing is opened
-        filesystem=fs.LocalFileSystem(),
+        format=pyarrow.dataset.ParquetFileFormat(),  # of which nothing is used: nothing is opened
+        filesystem=pyarrow.fs.LocalFileSystem(),
         partitions=[_holds(fragment, values, kinds) for fragment in fragments],
     )
     return [fragments[int(each.path)] for each in known.get_fragments(filter=condition)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from crossdock.combine.hooks import RunHook, RunHooks, run_hooks_of
@@ -233,10 +234,18 @@ def _placed(sink: ObjectSink, to: str | None, slices: int) -> tuple[ObjectSink, 
     """The sink with its prefix, the key if it is to be one object, and the format.
 
     Raises:
-        ConfigError: Several slices and one key, or an ending that says another format than was asked for.
+        ConfigError: Several slices and one key, or an ending that says no format, or another one than was asked for.
     """
     key = sink.prefix
     said = by_name(key)
+    ending = PurePosixPath(key).suffix
+    if ending and not key.endswith("/") and said.format is None and to is None:
+        raise ConfigError(
+            f"{ending} is the ending of no format, and no directory was said",
+            operation="export",
+            where=f"{sink.store.url}/{key}",
+            hint="write another ending, name the format, or end the URL with / for a directory",
+        )
     if not key or key.endswith("/") or said.format is None:
         prefix = key if not key or key.endswith("/") else f"{key}/"
         return _below(sink, prefix), None, to or "parquet"

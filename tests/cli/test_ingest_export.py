@@ -158,3 +158,18 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(landing):
         )
         assert (code, "env:NAME" in err) == (2, True)
         assert "secret-canary" not in out + err
+
+
+def test_an_ending_that_is_no_format_is_no_directory(tmp_path):
+    url = f"sqlite:///{tmp_path}/a.db"  # as SQLAlchemy writes it: four slashes
+    xd.sink(url)([{"id": 1}], table="t")
+
+    ended = CliRunner().invoke(cli, ["export", url, f"{tmp_path}/out.prquet", "--table", "t"])
+    named = CliRunner().invoke(cli, ["export", url, f"{tmp_path}/v1.2", "--table", "t", "--to", "csv"])
+
+    assert ended.exit_code == 2
+    assert ".prquet is the ending of no format" in ended.stderr
+    assert not (tmp_path / "out.prquet").exists()
+    assert named.exit_code == 0, named.stderr
+    assert (tmp_path / "v1.2" / "part-00000.csv").read_text().split() == ['"id"', "1"]
+    assert "copies only what changes" not in named.output

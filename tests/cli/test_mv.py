@@ -52,6 +52,16 @@ def test_everything_is_moved_and_the_numbers_say_so(source, gcs):
     assert crossdock("mv", f"{source}/", *to(gcs))[0] == 3
 
 
+def test_a_resume_with_nothing_left_to_delete_announces_no_deletions(source, gcs):
+    run = source.parent / "run"
+    assert crossdock("mv", f"{source}/", *to(gcs), "--run-dir", str(run))[0] == 0
+
+    code, out, err = crossdock("runs", "resume", str(run))
+
+    assert (code, err) == (0, "")
+    assert "deletes   2 objects = 2 deleted" in out
+
+
 def test_one_object_gets_a_new_name_and_never_its_own(source):
     assert crossdock("mv", str(source / "a"), str(source / "c"))[0] == 0
     assert left(source) == ["c", "d/b"]

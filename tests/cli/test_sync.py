@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -59,6 +60,22 @@ def test_with_delete_the_plan_is_shown_and_the_deletions_are_counted(ends):
     assert "planned   3 objects = 2 copied + 1 skipped + 0 failed + 0 pending" in out
     assert "deletes   2 objects = 2 deleted + 0 changed + 0 kept + 0 failed + 0 pending" in out
     assert names(ends[1]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("command", ["cp", "sync"])
+def test_what_was_not_compared_is_not_called_proven(ends, command):
+    """With ``--overwrite never`` an object that is there is left, whatever it is."""
+    Path(ends[1], "c").write_bytes(b"something else")
+
+    code, out, _ = crossdock(command, *ends, "--overwrite", "never")
+    _, fresh, _ = crossdock(command, ends[0], f"{ends[1]}new/", "--overwrite", "never")
+
+    assert code == 0
+    assert out.startswith(
+        "done: what was copied is proven; what was there already was left as it is, and not compared\n"
+    )
+    assert "2 copied + 1 skipped" in out
+    assert ", proven\n" in fresh  # nothing was there
 
 
 def test_a_dry_run_names_the_command_and_does_nothing(ends):

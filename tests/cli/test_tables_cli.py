@@ -634,3 +634,15 @@ def test_the_installed_command_says_nothing_but_its_own(lake):
 
         assert done.returncode == code
         assert len(done.stderr.splitlines()) == (1 if code else 0), done.stderr
+
+
+@pytest.mark.parametrize("command", ["head", "schema"])
+def test_a_damaged_object_is_named(tmp_path, command):
+    path = tmp_path / "d.csv.gz"
+    path.write_bytes(b"\x1f\x8b" + bytes(50))
+
+    ended = CliRunner().invoke(cli, [command, str(path)])
+
+    assert ended.exit_code == 5
+    assert "d.csv.gz" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

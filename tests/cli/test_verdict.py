@@ -1,5 +1,7 @@
 """The last screen adds up, says what failed and what to type next, and repeats no secret."""
 
+from dataclasses import replace
+
 import pytest
 
 from crossdock.cli.commands import redacted, resume_command, without_dry_run
@@ -82,12 +84,21 @@ def test_a_run_directory_that_was_given_holds_one_run():
 
 
 @pytest.mark.parametrize(
-    ("command", "keeps"), [("cp", True), ("sync", True), ("check", False), ("ls", False)]
+    ("command", "keeps"),
+    [("cp", True), ("sync", True), ("convert", True), ("ingest", True), ("check", False), ("ls", False)],
 )
 def test_interrupted_promises_only_what_the_command_keeps(command, keeps, capsys):
     _print_error(KeyboardInterrupt(), command=command, verbose=0)
 
     assert keeps == ("goes on from there" in capsys.readouterr().err)
+
+
+def test_neither_screen_nor_page_call_proven_what_was_not_compared():
+    ended = replace(report(copied=60, skipped=40), compared=False)
+
+    assert headline(ended).endswith("what was there already was left as it is, and not compared")
+    assert "what was there already was left as it is, and not compared</h1>" in ended.to_html()
+    assert headline(replace(report(copied=100), compared=False)).endswith(", proven")
 
 
 def test_what_no_command_mends_is_not_given_as_the_next_command():

@@ -193,12 +193,16 @@ class PostgreSQLDatabase(Database):
 
 
 class _InFile(Database):
-    """A database that is a file: ``scheme:///absolute/path`` or ``scheme://relative/path``."""
+    """A database that is a file: ``scheme:///absolute/path`` or ``scheme://relative/path``.
+
+    SQLAlchemy's four slashes for an absolute path mean the same as three.
+    """
 
     @property
     def path(self) -> str:
         """Where it is; ``:memory:`` is refused, for each connection would have its own."""
-        return self.url.partition("://")[2]
+        path = self.url.partition("://")[2]
+        return f"/{path.lstrip('/')}" if path.startswith("/") else path
 
     def _demand_place(self) -> None:
         super()._demand_place()

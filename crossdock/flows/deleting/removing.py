@@ -7,7 +7,7 @@ caller's: it says why an object has to stay after all.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -107,13 +107,17 @@ def remove(
     about = journal.about()
     if about is None:
         raise LedgerError("there is no list of what is to be deleted", operation="delete", where=store.url)
-    if about["planned"]:
-        observer(Note(text=f"deleting {about['planned']:,} objects of {store.url}"))
+    ended = _ended(journal, about)
+    left = about["planned"] - sum(ended)
+    if left > 0:
+        observer(Note(text=f"deleting {left:,} objects of {store.url}"))
     flying: set[Future[Removed]] = set()
     failed, reached = 0, None
     with ThreadPoolExecutor(concurrency, "crossdock-delete") as pool:
         try:
-            for doomed in _left(journal, about):
+            for doomed in journal.doomed(about["parts"]):
+                if ended[doomed.number]:
+                    continue
                 reached = limits.reached(failed=failed, copied_bytes=0, now=datetime.now(UTC))
                 if reached is not None:
                     break
@@ -132,12 +136,12 @@ def remove(
     return replace(removal_report(journal), limited=reached or "")
 
 
-def _left(journal: Journal, about: Mapping[str, Any]) -> Iterator[Doomed]:
-    """What is on the list and has no final result. Memory: a byte for each on the list."""
+def _ended(journal: Journal, about: Mapping[str, Any]) -> bytearray:
+    """By number, 1 for what has a final result. Memory: a byte for each on the list."""
     ended = bytearray(about["numbers"])
     for removed in journal.results():
         ended[removed.number] |= removed.is_final
-    return (doomed for doomed in journal.doomed(about["parts"]) if not ended[doomed.number])
+    return ended
 
 
 def _record_rest(flying: set[Future[Removed]], journal: Journal) -> None:

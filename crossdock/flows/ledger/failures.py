@@ -13,6 +13,7 @@ __all__ = [
     "BAD_ROWS",
     "COLLISION",
     "DESTINATION_CHANGED",
+    "KEPT_OUT",
     "MISSING",
     "PASSING",
     "REASONS",
@@ -32,6 +33,7 @@ MISSING = "missing"
 ARCHIVED = "archived"
 COLLISION = "collision"
 BAD_ROWS = "rows"
+KEPT_OUT = "kept out"
 WEAKER = "weaker"
 UNPROVEN = "unproven"
 
@@ -61,7 +63,8 @@ _HINTS = {
     ARCHIVED: "restore these, then run the same command with --archived try; or exclude them",
     COLLISION: "two keys or more come out as one; change the rename, exclude all but one, or choose a destination that tells them apart",
     MISSING: "the list names these, and the source has no such objects; correct the list, or leave them out",
-    BAD_ROWS: "correct these objects, or go on without such rows: bad rows can be skipped, or kept elsewhere",
+    BAD_ROWS: "correct these objects, or go on without such rows: bad_rows (--bad-rows) skips them, or keeps them below a URL",
+    KEPT_OUT: "nothing is wrong with these: they are loaded together with one that fails; mend that one, then run the same command again",
     REFUSED: "the destination cannot hold these keys or sizes; exclude them, or choose another destination",
     WEAKER: "these would get a weaker form of the promise; leave out strict, or exclude them",
     UNPROVEN: "less was proven of these than was required; go for more (--verify v3), or require less, in a new run",
@@ -71,7 +74,7 @@ _HINTS = {
     "throttled": "the service asks for fewer requests: resume with a lower concurrency",
     "stalled": "the network or the service stood still: resume",
     "connection": "the network or the service failed: resume",
-    "integrity": "bytes were not what a digest promised, again and again; check the source object, then resume",
+    "integrity": "bytes were not what a digest or their compression promised; check the source object: as it is, resume; replaced, run the same command again",
     "configuration": "correct the option named, and start a new run",
     "storage": "see the message; then resume",
     "unexpected": "this should not happen: please report it",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from crossdock.batches import Batches
-from crossdock.errors import ConfigError, IntegrityError, Retry
-from crossdock.flows.looking.places import DatabaseRows, DatasetRows, LakeRows, ObjectRows, table_at
+from crossdock.errors import ConfigError, CrossdockError, IntegrityError, Retry
+from crossdock.flows.looking.places import DatabaseRows, DatasetRows, LakeRows, ObjectRows, Rows, table_at
 from crossdock.formats import names
 from crossdock.formats.incoming import Incoming
 from crossdock.formats.shaping import limited
@@ -98,8 +99,19 @@ def head(
         raise ConfigError(f"rows is a number from 0, not {rows!r}", operation="head")
     chosen = (columns,) if isinstance(columns, str) else columns
     place = table_at(url, table=table, query=query, format=format, read_options=read_options, options=options)
-    batches: Batches = limited(place.batches(chosen, few=True), rows)
-    return batches.read_all()
+    with _placed(place.url):
+        batches: Batches = limited(place.batches(chosen, few=True), rows)
+        return batches.read_all()
+
+
+@contextmanager
+def _placed(url: str) -> Iterator[None]:
+    """Errors of a codec, which knows bytes only, say whose they are."""
+    try:
+        yield
+    except CrossdockError as error:
+        error.where = error.where or url
+        raise
 
 
 def schema(
@@ -135,6 +147,11 @@ def describe(
     batches. Arguments and errors are those of ``head``.
     """
     place = table_at(url, table=table, query=query, format=format, read_options=read_options, options=options)
+    with _placed(place.url):
+        return _described(place)
+
+
+def _described(place: Rows) -> TableInfo:
     if isinstance(place, DatabaseRows | LakeRows):
         by = "lake" if isinstance(place, LakeRows) else "database"
         return _told(place.url, place.schema(), by)

@@ -58,7 +58,7 @@ class Report:
     or, for a dry run, ``planned``. ``levels`` counts copied objects by verification level, ``methods`` by how they were
     written (``found``: an earlier attempt had written them), ``metadata_lost`` objects by the field that was lost.
     ``records_gone`` objects were recorded once and are not any more: somebody removed segments of the ledger; they are
-    pending, and a resume recognises them at the destination. Of a run that makes tables, ``kind`` says which sort it is and ``made`` what came of it. ``retried`` is what this call of ``retry`` tried again. ``started`` is when the run was created; notifications are counted over all its ends.
+    pending, and a resume recognises them at the destination. Of a run that makes tables, ``kind`` says which sort it is and ``made`` what came of it. ``retried`` is what this call of ``retry`` tried again. ``compared`` is false if ``overwrite`` was ``never``: what was skipped is there, whatever it is. ``started`` is when the run was created; notifications are counted over all its ends.
     """
 
     run_id: str
@@ -78,6 +78,7 @@ class Report:
     excluded: int = 0
     records_gone: int = 0
     retried: int | None = None
+    compared: bool = True
     started: datetime | None = None
     notifications_sent: int = 0
     notifications_failed: int = 0
@@ -283,6 +284,7 @@ def build_report(directory: RunDirectory, *, state: str | None = None) -> Report
         failures=sums.failures,
         excluded=document.get("excluded", 0),
         records_gone=lost,
+        compared=asked.get("overwrite") != "never",
         started=datetime.fromisoformat(document["created"]),
         notifications_sent=notifications.get("sent", 0),
         notifications_failed=notifications.get("failed", 0),

@@ -54,6 +54,8 @@ def page(report: Report) -> str:
 def _sections(report: Report) -> Iterator[str]:
     counts = report.counts
     words = _text(_WORDS.get(report.state, report.state))
+    if report.state == "complete" and report.counts.skipped and not report.compared:
+        words = "done: what was there already was left as it is, and not compared"
     yield f'<h1 class="{"good" if report.ok else "bad"}">{words}</h1>'
     yield f"<p><code>{_text(report.source)}</code> &rarr; <code>{_text(report.sink)}</code></p>"
     ends = report.counts_by_name

@@ -24,7 +24,7 @@ from crossdock.errors import (
     RowError,
     TaskFailed,
 )
-from crossdock.flows.ledger.failures import BAD_ROWS, SOURCE_CHANGED, VANISHED, failure_of
+from crossdock.flows.ledger.failures import BAD_ROWS, KEPT_OUT, SOURCE_CHANGED, VANISHED, failure_of
 from crossdock.flows.ledger.records import Failure
 from crossdock.flows.planning.rows import Row
 from crossdock.flows.tables.databases import this_process
@@ -153,7 +153,7 @@ def _failures(unit: Unit, reader: UnitReader, error: Exception) -> dict[int, Fai
         PreconditionError(
             f"loaded together with {bad.source.key!r}, which cannot be read: {cause}", operation="ingest"
         ),
-        reason=_reason(cause),
+        reason=KEPT_OUT,
     )
     return {
         row.number: failure_of(causes[row.number], reason=_reason(causes[row.number]))
