@@ -192,7 +192,11 @@ def _counted(numbers: Mapping[str, int], form: str) -> str:
 def _published(finished: Mapping[str, Any]) -> str:
     """What became of rows that are to be seen all at once."""
     if not finished["published"]:
-        return f"no: {finished['why']}"
+        staged = finished.get("staged_rows")
+        waiting = (
+            f"; {staged:,} rows wait unseen: go on, or remove them with crossdock cleanup" if staged else ""
+        )
+        return f"no: {finished['why']}{waiting}"
     changed = finished.get("rows_changed")
     table = "" if changed is None else f", {changed:,} of the table changed"
     return f"all {finished['rows']:,} rows at once{table}"

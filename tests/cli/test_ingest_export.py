@@ -173,3 +173,26 @@ def test_an_ending_that_is_no_format_is_no_directory(tmp_path):
     assert named.exit_code == 0, named.stderr
     assert (tmp_path / "v1.2" / "part-00000.csv").read_text().split() == ['"id"', "1"]
     assert "copies only what changes" not in named.output
+
+
+def test_what_waits_unseen_is_said_and_how_it_goes(landing, tmp_path):
+    base = f"sqlite://{tmp_path}/t.db"
+    words = (
+        "ingest",
+        landing,
+        base,
+        "--table",
+        "t",
+        "--from",
+        "csv",
+        "--type",
+        "id=int64",
+        "--unit-size",
+        "1",
+    )
+    (Path(landing) / "9.csv").write_text((Path(landing) / "0.csv").read_text().splitlines()[0] + "\nx;y\n")
+
+    code, out, _ = crossdock(*words, "--read-option", "delimiter=;")
+
+    assert code == 5
+    assert "3 rows wait unseen: go on, or remove them with crossdock cleanup" in out
