@@ -57,7 +57,7 @@ def interrupted(
     if run is None:
         ended = [
             document
-            for document in list_runs()
+            for document in list_runs(strict=False)
             if document["state"] == "interrupted" and datetime.fromisoformat(document["updated"]) >= since
         ]
         if not ended:

@@ -7,7 +7,7 @@ from flow_kit import Troubled, filled
 
 import crossdock as xd
 from crossdock.errors import DeniedError, LedgerError, NotFoundError
-from crossdock.flows import compact, export_run, overview, remove_run
+from crossdock.flows import compact, export_run, list_runs, overview, remove_run
 from crossdock.flows.runs.directory import run_files
 from crossdock.flows.runs.ownership import Owner, current_owner
 from crossdock.testing import EmbeddedGCS, EmbeddedS3
@@ -94,3 +94,23 @@ def test_two_drivers_on_one_run_the_second_refuses(kept):
             with pytest.raises(LedgerError, match="another driver owns this run"):
                 drive()
     assert xd.resume(place, run_options=options).counts.copied == 150
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for name in ("a", "b", "c"):
+        xd.sink(f"memory://damaged-from-{name}/")(b"x", key="k")
+    runs = [
+        xd.migrate(f"memory://damaged-from-{name}/", f"{tmp_path}/to/{name}/") for name in ("a", "b", "c")
+    ]
+    place = tmp_path / "crossdock" / "runs"
+    (place / runs[1].run_id / "run.json").write_bytes(b"{")
+
+    listed = overview()
+    names = [next(listed).name, next(listed).name]
+    with pytest.raises(LedgerError, match=runs[1].run_id):
+        next(listed)
+
+    assert sorted(names) == sorted([runs[0].run_id, runs[2].run_id])
+    assert len(list(list_runs(strict=False))) == 2
+    assert runs[1].run_id in caplog.text

@@ -6,6 +6,7 @@ survives the death of anything that works on it.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ __all__ = [
     "open_run",
     "run_files",
 ]
+
+_logger = logging.getLogger("crossdock.runs")
 
 FORMAT = 1
 RUN, REPORT, REPORT_PAGE, SHARDS = "run.json", "report.json", "report.html", "manifest/shards.parquet"
@@ -260,14 +263,23 @@ def demand_whole(document: Mapping[str, Any], where: str) -> None:
         )
 
 
-def list_runs(url: str | None = None, options: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+def list_runs(
+    url: str | None = None, options: Mapping[str, Any] | None = None, *, strict: bool = True
+) -> Iterator[dict[str, Any]]:
     """The ``run.json`` documents of all runs below a URL, oldest first, each with its own ``url``.
 
     A listing and a read a run, however long their ledgers are. A directory without a ``run.json`` is no run.
 
+    Args:
+        url: Where run directories are; by default the user's own.
+        options: Options of the store.
+        strict: Whether one that cannot be read is an error; else it is left out, and logged.
+
     Raises:
         NotFoundError: There is no such bucket.
+        LedgerError: A run cannot be read: the first such, once all others were given.
     """
+    unread: LedgerError | None = None
     files = run_files(url or default_runs_url(), options)
     if url is not None:
         files.store.check()
@@ -275,7 +287,7 @@ def list_runs(url: str | None = None, options: Mapping[str, Any] | None = None) 
     while True:
         name = next(files.names(start_after=after), None)
         if name is None:
-            return
+            break
         run_id, slash, _ = name.partition("/")
         after = f"{run_id}/\U0010ffff" if slash else name
         if not slash:
@@ -285,6 +297,12 @@ def list_runs(url: str | None = None, options: Mapping[str, Any] | None = None) 
             yield directory.read() | {"url": directory.url}
         except NotFoundError:
             continue
+        except LedgerError as error:
+            if not strict:
+                _logger.warning("%s", error)
+            unread = unread or error
+    if strict and unread is not None:
+        raise unread
 
 
 def _versions() -> dict[str, str]:

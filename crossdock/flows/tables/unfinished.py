@@ -20,7 +20,7 @@ def unfinished(asked: Mapping[str, Any], kind: str) -> str | None:
     """
     wanted = {**asked, "kind": kind}
     found = None
-    for document in list_runs():
+    for document in list_runs(strict=False):
         if document["state"] in _UNDER_WAY and document["asked"] == wanted:
             found = str(document["url"])
     return found
