@@ -71,6 +71,14 @@ def _fail_if_skipped(report: Any, config: pytest.Config) -> None:
     report.longrepr = f"skipped where skipping is a failure (--no-skips): {reason}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Runs of tests are not the user's: none is left in the state directory of whoever runs the suite."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _memory_given_back() -> Generator[None]:
     """glibc keeps what thousands of servers' threads have freed; a suite of twelve thousand tests would take 10 GB."""
