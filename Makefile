@@ -62,7 +62,7 @@ reference: $(DEV_READY)  ## write docs/reference/ anew from the code
 conformance: $(DEV_READY)  ## run the conformance suites against every end and record what passed
 	@sh .ci/azurite $(VENV)
 	@sh .ci/postgres
-	@$(BIN)/python -m pytest -q --conformance-only --conformance-record tests/conformance.json tests/connectors tests/integration/test_pairs.py
+	@$(BIN)/python -m pytest -q --conformance-only --conformance-record tests/conformance.json tests/connectors tests/formats/test_codec_suite.py tests/integration/test_pairs.py
 	@$(BIN)/python docs/generate.py
 
 bench: $(DEV_READY)  ## the figures of benchmarks/

@@ -172,6 +172,8 @@ _TEXTS = {
     "ReadOnlyStoreSuite": "The same for stores that are sources only.",
     "SourceSuite": "What `xd.source(url)` promises as a task.",
     "SinkSuite": "What `xd.sink(url)` promises as a task.",
+    "TableSuite": "What a place for tables promises: types, nulls, all or nothing, the same again, sources that die.",
+    "CodecSuite": "What a format promises: what was written is read again, or refused by name; damage is loud.",
     "PairSuite": "Every source (rows) into every sink (columns): checks passed.",
 }
 

@@ -141,7 +141,7 @@ def test_the_documented_example_passes(documented):
 
     assert done.returncode == 0, done.stdout[-3_000:]
     assert len([line for line in lines if line.startswith(("    def", "class"))]) <= 12
-    assert ran.keys() == {"StoreSuite", "SourceSuite", "SinkSuite"}
+    assert ran.keys() == {"StoreSuite", "SourceSuite", "SinkSuite", "CodecSuite"}
     assert min(ran.values()) >= 30
     assert {row["end"] for row in kept if row["suite"] == "PairSuite"} == {
         *("shelf to shelf", "shelf to memory", "shelf to local", "memory to shelf", "local to shelf")
@@ -166,7 +166,7 @@ def test_the_record_names_every_end_that_is_tested():
     rows = {(row["suite"], row["end"]) for row in recorded}
     done = pytest_in(
         *(ROOT, "--collect-only", "-qq", "--conformance-rows", "tests/connectors"),
-        "tests/integration/test_pairs.py",
+        *("tests/formats/test_codec_suite.py", "tests/integration/test_pairs.py"),
     )
     collected = {
         tuple(line.removeprefix("conformance row: ").split(": "))

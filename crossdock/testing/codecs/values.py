@@ -187,7 +187,11 @@ class ValueChecks:
 
     def test_tables_of_every_shape_come_back(self, codec: CodecEnd) -> None:
         """Drawn by hypothesis, of the types that the format carries as they are."""
-        kinds = [case.kind for case in self._carried(codec) if case.name not in codec.becomes]
+        changed = {
+            case.kind.id for case in CASES if case.name in codec.changes
+        }  # JSON: infinities are drawn, too
+        carried = (case for case in self._carried(codec) if case.name not in codec.becomes)
+        kinds = [case.kind for case in carried if case.kind.id not in changed]
 
         @hypothesis.given(rows=tables_of(kinds), data=st.data())
         @hypothesis.settings(max_examples=self.examples, deadline=None, database=None, derandomize=True)
