@@ -11,6 +11,8 @@ from crossdock.model import Outcome, State
 
 __all__ = ["Collected"]
 
+_LOOK_S = 1.0  # a Ctrl-C that came in the instant before the wait is not noticed in it
+
 
 class Collected:
     """Outcomes of one map, each once. Thread-safe.
@@ -47,7 +49,8 @@ class Collected:
     def wait_for(self, ready: Callable[[], bool]) -> None:
         """Wait until ``ready``, or the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self.ended or ready())
+            while not self.ended and not ready():
+                self._changed.wait(_LOOK_S)
 
     @property
     def counts(self) -> dict[State, int]:
