@@ -24,6 +24,7 @@ from crossdock.flows.ledger.records import best, is_left
 from crossdock.flows.ledger.standing import any_passing, read_standings
 from crossdock.flows.ledger.tally import Tally
 from crossdock.flows.ledger.writing import read_segment, read_shard
+from crossdock.flows.moving.handing import Handing
 from crossdock.flows.moving.parts.agenda import Agenda, News
 from crossdock.flows.moving.parts.words import Answer, ShardEnd
 from crossdock.flows.moving.working import Hooks
@@ -157,7 +158,7 @@ class Drive:
         )
         loop = _Loop(self.runner, mapped, self.work.name, shards, hooks.stop, self.observer)
         poller = _Poller(self.directory, hooks)
-        handing = _Handing(self.directory, self.owner.session, loop.agenda, hooks, self.observer)
+        handing = Handing(self.directory, self.owner.session, loop.agenda, hooks, self.observer)
         lost: list[tuple[Shard, BaseException]] = []
         tally = _tally(hooks)
         try:
@@ -349,47 +350,3 @@ class _Poller:
                 for record in read_segment(self._files, name):
                     _tally(self._hooks).record(record)
         self._next = time.monotonic() + _POLL_SHARE * (time.monotonic() - now)
-
-
-class _Handing:
-    """Takes shards that straggle from the workers that have them, so that idle ones do what is left of them.
-
-    The sign goes through the run directory, as the one to stop does. What is under way at the slow worker ends or is given up
-    before anybody else begins, so that nothing is sent twice but that. A worker that does not even look
-    is the runner's to find lost.
-    """
-
-    def __init__(
-        self, directory: RunDirectory, session: str, agenda: Agenda, hooks: Hooks, observer: Observer
-    ) -> None:
-        self._directory = directory
-        self._session = session
-        self._agenda = agenda
-        self._hooks = hooks
-        self._observer = observer
-        self._asked: dict[int, Shard] = {}
-        self._lock = threading.Lock()
-        agenda.when_let_go(self.let_go)
-
-    def look(self) -> None:
-        """Ask for what takes too long, if it is elsewhere."""
-        found = [] if self._hooks.used else self._agenda.stragglers()
-        for shard in found:
-            self._observer(
-                Note(text=f"shard {shard.number} takes much longer than others: its worker hands it over")
-            )
-        if found:
-            with self._lock:
-                self._asked.update((shard.number, shard) for shard in found)
-                self._directory.ask_to_hand_over(self._session, self._asked)
-
-    def let_go(self, number: int) -> None:
-        """A worker gave a shard up: whoever gets it next keeps it."""
-        with self._lock:
-            if self._asked.pop(number, None) is not None:
-                self._directory.ask_to_hand_over(self._session, self._asked)
-
-    def end(self) -> None:
-        """Take the sign away, if what was asked for came too late."""
-        if self._asked:
-            self._directory.ask_to_hand_over(self._session, ())

@@ -91,6 +91,7 @@ class Agenda:
         self._last = clock()  # when something went out or came back
         self._let_go: Callable[[int], None] = lambda _: None
         self._handed: set[int] = set()  # asked for, once each
+        self._asked: set[int] = set()  # and not let go yet
         self._wake: Callable[[], None] = lambda: None
         self.stopped = False
 
@@ -148,7 +149,8 @@ class Agenda:
         shard = item if isinstance(item, Shard) else item.shard
         if isinstance(result, ShardEnd) and not result.stopped:
             self._took_s.append(result.seconds)
-        elif isinstance(result, ShardEnd) and shard.number in self._handed and not self._stop.is_set():
+        elif isinstance(result, ShardEnd) and shard.number in self._asked and not self._stop.is_set():
+            self._asked.discard(shard.number)
             self._let_go(shard.number)
             self._put(shard)
             return None
@@ -186,6 +188,7 @@ class Agenda:
         out = [item for item in list(self._out.values()) if isinstance(item, Shard)]
         found = [each for each in out if each.number not in self._handed | self._cut.keys()]
         self._handed.update(shard.number for shard in found)
+        self._asked.update(shard.number for shard in found)
         return found
 
     def _begin(self, opened: Opened) -> None:
