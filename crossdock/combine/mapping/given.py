@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
@@ -70,17 +71,17 @@ def flatten(values: Any) -> Any:
     return Flattened(values)
 
 
-class OutcomesInOrder:
+class OutcomesInOrder(ABC):
     """What a map's result is to another map: outcomes, in input order, each as soon as it is known."""
 
+    @abstractmethod
     def in_order(self) -> Iterator[Outcome]:
         """Outcomes in input order; waits for each."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def known_total(self) -> int | None:
         """How many outcomes there will be, if that is known already. Does not wait."""
-        raise NotImplementedError
 
 
 class UpstreamFailure:
@@ -165,27 +166,27 @@ def cells(task: str, name: str, column: Any) -> Iterator[Any]:
 # -- several parameters at once ---------------------------------------------------------------------------------------
 
 
-class Bundle:
+class Bundle(ABC):
     """Several parameters in one argument of ``map``, by position: a ``product``, or the failed items of a map."""
 
     @property
+    @abstractmethod
     def names(self) -> tuple[str, ...]:
         """The parameters, in the order of a row's cells."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def total(self) -> int | None:
         """How many rows, if known."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def may_wait(self) -> bool:
         """Whether the next row may take a while."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, task: str) -> Iterator[tuple[Any, ...]]:
         """The rows, in order, each when it is asked for."""
-        raise NotImplementedError
 
 
 class Product(Bundle):

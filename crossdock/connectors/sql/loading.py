@@ -327,9 +327,8 @@ class TableLoad(Task):
             try:
                 yield session
             except BaseException:
-                with contextlib.suppress(
-                    Exception
-                ):  # the error on its way out says more; closing rolls back too
+                # The error on its way out says more than one of the rollback, and closing rolls back too.
+                with contextlib.suppress(Exception):
                     session.rollback()
                 raise
 
